@@ -7,7 +7,8 @@
         ...
 
 Both listen on a Unix socket and on a free TCP port of 127.0.0.1, write nothing by themselves
-(`--save ""`) and allow DEBUG. Arguments of the caller come after these, so they win.
+(`--save ""`) and allow DEBUG. A configuration file comes before these, arguments of the caller
+after them, so the caller's win.
 """
 
 from __future__ import annotations
@@ -51,9 +52,11 @@ class RedisServer:
     list the directory. Leaving the `with` block stops what still runs.
     """
 
-    def __init__(self, command: list[str], directory: Path, args: tuple[str, ...]) -> None:
+    def __init__(
+        self, program: list[str], directory: Path, args: tuple[str, ...], config_file: Path | None
+    ) -> None:
         self.directory = directory
-        self._program = command
+        self._program = [*program, str(config_file)] if config_file else program
         self._args = args
         self._clients: list[redis.Redis] = []
         # A Unix socket's path must fit 108 bytes, which pytest's directories may exceed.
@@ -185,7 +188,7 @@ class RedisServer:
         shutil.rmtree(self._scratch, ignore_errors=True)
 
 
-def start_redis(directory: Path, *args: str) -> RedisServer:
+def start_redis(directory: Path, *args: str, config_file: Path | None = None) -> RedisServer:
     """Start Redis' own server on `directory` and wait until it answers.
 
     Raises ServerExited if it refuses to start.
@@ -193,12 +196,12 @@ def start_redis(directory: Path, *args: str) -> RedisServer:
     program = shutil.which("redis-server")
     if program is None:
         pytest.fail("redis-server is missing: apt-get install redis-server", pytrace=False)
-    return RedisServer([program], directory, args)
+    return RedisServer([program], directory, args, config_file)
 
 
-def start_kvcore(directory: Path, *args: str) -> RedisServer:
+def start_kvcore(directory: Path, *args: str, config_file: Path | None = None) -> RedisServer:
     """Start our server on `directory`, from the interpreter that runs the tests; as start_redis."""
-    return RedisServer([sys.executable, "-m", "kvcore"], directory, args)
+    return RedisServer([sys.executable, "-m", "kvcore"], directory, args, config_file)
 
 
 def _answers(path: str) -> bool:
