@@ -1,0 +1,135 @@
+"""`Engine.call`: the one road of a command, and the commit that follows it.
+
+The engine knows no data type and no policy: commands and types enter by hooks, the persistence by
+its contract. Everything here runs in one thread at a time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import Any
+
+from kvcore.command import NEEDS_DATA, PING, WRITE, Command, CommandTable, Context
+from kvcore.errors import CommandError
+from kvcore.keyspace import Keyspace
+from kvcore.persistence import Batch, Persistence
+
+
+class Engine:
+    """Runs commands against a keyspace and hands their effects to the persistence.
+
+    ``gate``       command bits that may not run now: WRITE while the disk fails (MISCONF),
+                   NEEDS_DATA while data is loaded (LOADING)
+    ``nested``     True inside EXEC: effects gather into one batch
+    ``unflushed``  something was appended since the last flush
+    ``before`` / ``after``  frozen observers
+    ``processed``  requests so far; ``errors`` counts error replies by their code
+    ``instance``   what opened this engine (see kvcore.instance); commands of kvcore.admin use it
+    """
+
+    keyspace: Keyspace
+    commands: CommandTable
+    table: dict[bytes, Command]
+    persistence: Persistence | None
+    gate: int
+    refusal: str
+    nested: bool
+    unflushed: bool
+    before: tuple[Callable[..., None], ...]
+    after: tuple[Callable[..., None], ...]
+    processed: int
+    errors: dict[str, int]
+    instance: Any
+
+    def __init__(self, keyspace: Keyspace) -> None:
+        self.keyspace = keyspace
+        self.commands = CommandTable()
+        self.table = self.commands.by_name
+        self.persistence = None
+        self.gate = 0
+        self.refusal = ""
+        self.nested = False
+        self.unflushed = False
+        self.before = ()
+        self.after = ()
+        self.processed = 0
+        self.errors = {}
+        self.instance = None
+
+    def call(self, ctx: Context, command: Command, argv: list[bytes]) -> object:
+        """Run one command that passed every check; returns its reply, raises CommandError."""
+        keyspace = self.keyspace
+        dirty = keyspace.dirty
+        db = ctx.db.index
+        command.calls += 1
+        if self.before:
+            for observer in self.before:
+                observer(ctx, argv)
+        try:
+            return command.handler(ctx, argv)  # type: ignore[misc]
+        except BaseException:
+            command.failed += 1
+            raise
+        finally:
+            # Also after an error: keys that expired on the way, or what a faulty command had
+            # changed before it failed, must reach the journals like any other effect.
+            if keyspace.dirty != dirty and keyspace.journaling and not keyspace.replaced:
+                keyspace.effects.append((db, argv))
+            keyspace.replaced = False
+            if (keyspace.effects or keyspace.touched) and not self.nested:
+                self.commit()
+
+    def commit(self) -> None:
+        """Give what changed since the last commit to the persistence, as one transaction."""
+        keyspace = self.keyspace
+        if not keyspace.effects and not keyspace.touched:
+            return
+        batch = Batch(keyspace.effects, keyspace.touched)
+        keyspace.effects = []
+        keyspace.touched = []
+        if self.persistence is not None:
+            self.persistence.append(batch)
+            self.unflushed = True
+        for observer in self.after:
+            observer(batch)
+
+    def flush(self) -> Future[None] | None:
+        """Make the commits so far as durable as the policy promises (None: they are)."""
+        if not self.unflushed or self.persistence is None:
+            return None
+        self.unflushed = False
+        return self.persistence.flush()
+
+    def count_error(self, error: CommandError) -> None:
+        """An error reply was given (INFO errorstats)."""
+        code = error.text.partition(" ")[0]
+        self.errors[code] = self.errors.get(code, 0) + 1
+
+    def attach(self, persistence: Persistence) -> None:
+        """From now on effects go to this policy (after the load, so that nothing echoes)."""
+        self.persistence = persistence
+        self.keyspace.journaling = persistence.log == "commands" or bool(self.after)
+        self.keyspace.tracking = persistence.log == "keys"
+
+    def detach(self) -> None:
+        """From now on nothing is journalled: data is being loaded."""
+        self.persistence = None
+        self.keyspace.journaling = False
+        self.keyspace.tracking = False
+
+    def refuse_writes(self, reason: str | None) -> None:
+        """Refuse writes and PING with this error text, as Redis does (None: allow again)."""
+        if reason is None:
+            self.gate &= ~(WRITE | PING)
+            self.refusal = ""
+        else:
+            self.gate |= WRITE | PING
+            self.refusal = reason
+
+    def loading(self, active: bool) -> None:
+        """Refuse whatever needs the data while it is loaded."""
+        if active:
+            self.gate |= NEEDS_DATA
+        else:
+            self.gate &= ~NEEDS_DATA

@@ -1,0 +1,325 @@
+"""One open store: config, storage, plugins, engine and policy put together.
+
+The server and the embedded `kvcore.Store` are two shells over an `Instance`: both call `load`, then
+`cron` about ten times a second, and `shutdown` at the end, from the thread that holds the store.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import time
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import structlog
+
+from kvcore import families, plugins, snapshot, startup
+from kvcore.config import Config
+from kvcore.datatype import TypeRegistry
+from kvcore.engine import Engine
+from kvcore.errors import ConfigError, CorruptData, PersistenceError, StoreLocked
+from kvcore.keyspace import Keyspace
+from kvcore.load import EngineLoader
+from kvcore.lock import FolderLock
+from kvcore.persistence import Host, Persistence, View
+from kvcore.session import Session
+from kvcore.storage import LocalStorage, Storage
+
+_LIMITS = (
+    "list-max-listpack-size",
+    "list-compress-depth",
+    "hash-max-listpack-entries",
+    "hash-max-listpack-value",
+    "set-max-intset-entries",
+    "set-max-listpack-entries",
+    "set-max-listpack-value",
+    "zset-max-listpack-entries",
+    "zset-max-listpack-value",
+)
+
+
+class Instance(Host):
+    """A store from its configuration to its shutdown; also the `Host` of its policy.
+
+    ``policy``   the selected persistence's name
+    ``clients``  connected sessions by id
+    ``loader``   the running (or last) load; ``loading`` tells whether it runs
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        *,
+        hooks: Iterable[object] = (),
+        storage: Storage | None = None,
+        watch_load: Callable[[int, int], None] | None = None,
+        replacement: type[Persistence] | None = None,
+    ) -> None:
+        self.config = config
+        self.log = structlog.get_logger("kvcore")
+        self.policy, self.policy_class = select_policy(config)
+        if replacement is not None:
+            self.policy, self.policy_class = replacement.name, replacement
+        self.storage = storage or LocalStorage(str(config["dir"]))
+        self.plugins = plugins.Plugins([families, *hooks])
+        self.keyspace = Keyspace(int(config["databases"]))
+        self.engine = Engine(self.keyspace)
+        self.engine.instance = self
+        self.clients: dict[int, Session] = {}
+        self.next_client_id = 1
+        self.started = time.time()
+        self.run_id = secrets.token_hex(20)
+        self.connections_received = 0
+        self.rejected_connections = 0
+        self.forks = 0
+        self.last_fork_usec = 0
+        self.loading = False
+        self.closed = False
+        self.last_save = int(self.started)
+        self.port = 0
+        self.on_shutdown: Callable[[], None] | None = None
+        self.on_fork: list[Callable[[], None]] = []
+        self.on_fatal: Callable[[str], None] | None = None
+        self.info_sections: dict[str, Callable[[], dict[str, object]]] = {}
+        self._child: snapshot.Child | None = None
+        self._view = snapshot.LiveView(self.keyspace)
+        for datatype in self.plugins.collect("kvcore_types"):
+            self.keyspace.types.add(datatype)
+        from kvcore import admin  # its commands need the session, so it stands above us
+
+        self.engine.commands.add(admin.COMMANDS)
+        self.engine.commands.add(self.plugins.collect("kvcore_commands"))
+        for name in _LIMITS:
+            self._follow_limit(name)
+        self._watch_load = watch_load
+        self.loader = EngineLoader(self.engine, watch_load)
+        self._lock = FolderLock(self.storage)
+        self.persistence = self.policy_class(self)
+        self.engine.commands.add(self.persistence.commands())
+
+    def _follow_limit(self, name: str) -> None:
+        attribute = name.replace("-", "_")
+        setattr(self.keyspace.limits, attribute, int(self.config[name]))
+        self.config.subscribe(
+            name, lambda value: setattr(self.keyspace.limits, attribute, int(str(value)))
+        )
+
+    # Opening ----------------------------------------------------------------------------------
+
+    def lock(self) -> None:
+        """Make sure that the data folder exists and is ours; raises StoreLocked."""
+        if isinstance(self.storage, LocalStorage):
+            try:
+                os.makedirs(self.storage.root, exist_ok=True)
+            except OSError as error:
+                raise ConfigError(f"can't make the data folder: {error}") from error
+        try:
+            self._lock.take()
+        except StoreLocked:
+            self.closed = True
+            raise
+
+    def load(self) -> None:
+        """Fill the keyspace (see kvcore.startup), then open it to writes.
+
+        Raises CorruptData, ConfigError or PersistenceError; the files are untouched then.
+        """
+        source_name, source = startup.choose(
+            self.policy_class, self.policy, self.storage, self.config, self.log
+        )
+        self.engine.loading(True)
+        begin = time.perf_counter()
+        adopted = source is not self.policy_class
+        self._fill(source(self) if adopted else self.persistence)
+        if adopted:
+            self.persistence.adopt(self.view())
+            self.log.warning(
+                "Data adopted from another persistence; its files were left where they are",
+                selected=self.policy,
+                adopted=source_name,
+                keys=self.keyspace.size(),
+            )
+        self._freeze()
+        self.persistence.start()
+        self.engine.attach(self.persistence)
+        self.engine.loading(False)
+        seconds = time.perf_counter() - begin
+        if self.loader.keys or self.loader.commands:
+            self.log.info(
+                f"DB loaded from disk: {seconds:.3f} seconds",
+                persistence=source_name,
+                keys=self.keyspace.size(),
+            )
+        self.plugins.tell("kvcore_loaded", keys=self.keyspace.size(), seconds=seconds)
+
+    def _fill(self, source: Persistence) -> None:
+        """Run ``source.load``. What it loads is no change, and nothing expires meanwhile."""
+        self.loading = True
+        self.keyspace.expiring = False
+        try:
+            source.load(self.loader)
+        except OSError as error:
+            raise PersistenceError(f"cannot read the data: {error}") from error
+        except CorruptData as error:
+            if not error.advice:
+                error.advice = "The file was left as it is"
+            raise
+        finally:
+            self.keyspace.expiring = True
+            self.loading = False
+        self.keyspace.dirty = 0
+        self.keyspace.replaced = False
+
+    def reload(self, *, save: bool = True, flush: bool = True, merge: bool = False) -> None:
+        """DEBUG RELOAD: put what the policy loads from its files in the place of the data.
+
+        ``save``: take a snapshot first. ``flush``: empty the databases first. ``merge``: a loaded
+        key replaces one of the same name. Raises PersistenceError, before anything is touched,
+        if there is nothing to load, and CorruptData if it is damaged.
+        """
+        self.engine.commit()
+        durable = self.engine.flush()
+        if durable is not None:
+            durable.result()
+        if save:
+            self.persistence.snapshot(self.view())
+        if not self.policy_class.probe(self.storage, self.config).has_data:
+            raise PersistenceError(f"persistence '{self.policy}' has no data to load")
+        self.engine.detach()
+        try:
+            if flush:
+                for db in self.keyspace.databases:
+                    db.clear()
+            self.loader = EngineLoader(self.engine, self._watch_load, merge=merge)
+            self._fill(self.persistence)
+        finally:
+            self.engine.attach(self.persistence)
+
+    def _freeze(self) -> None:
+        self.plugins.register(self.persistence)
+        self.engine.before = self.plugins.freeze("before_command")
+        self.engine.after = self.plugins.freeze("after_write")
+        self.keyspace.listeners = self.plugins.freeze("key_event")
+        self.connected = self.plugins.freeze("client_connected")
+        self.disconnected = self.plugins.freeze("client_disconnected")
+
+    # Running ----------------------------------------------------------------------------------
+
+    def cron(self) -> None:
+        """Housekeeping, about ten times a second."""
+        if self.loading or self.closed:
+            return
+        self.keyspace.expire_some()
+        self.engine.commit()
+        self.persistence.cron(time.time())
+
+    def new_session(self) -> Session:
+        """A session with the next client id, as the configuration authenticates it."""
+        session = Session(
+            self.engine, id=self.next_client_id, authenticated=not self.config["requirepass"]
+        )
+        self.next_client_id += 1
+        return session
+
+    # Closing ----------------------------------------------------------------------------------
+
+    def shutdown(self, save: bool | None = None, *, force: bool = False) -> None:
+        """Close the policy and let go of the folder. ``save`` as SHUTDOWN SAVE/NOSAVE.
+
+        Raises PersistenceError and stays open if the data cannot be made durable (unless
+        ``force``). Closing twice is no error.
+        """
+        if self.closed:
+            return
+        problem = ""
+        try:
+            self.engine.commit()
+            self.persistence.close(False if self.engine.persistence is None else save)
+        except (PersistenceError, OSError) as error:
+            problem = str(error)
+            if not force:
+                raise PersistenceError(problem) from error
+            self.log.error("Closing without the data being durable, as forced", error=problem)
+        self.closed = True
+        self._lock.release()
+        self.plugins.tell("kvcore_shutdown", error=problem)
+        self.log.warning("Redis is now ready to exit, bye bye...")
+
+    def release(self) -> None:
+        """After a failed load: let go of the folder, write nothing."""
+        self.closed = True
+        self._lock.release()
+
+    # Host: what the policy may use ------------------------------------------------------------
+
+    def view(self) -> View:
+        return self._view
+
+    def fork(self, purpose: str, task: Callable[[View, Callable[[int], None]], None]) -> Any:
+        if self.active_child is not None:
+            raise PersistenceError("Another child process is active")
+        begin = time.perf_counter()
+        self._child = snapshot.fork(purpose, self.keyspace, task, self._in_child)
+        self.last_fork_usec = int((time.perf_counter() - begin) * 1e6)
+        self.forks += 1
+        return self._child
+
+    def _in_child(self) -> None:
+        # What outlives us in a child would keep the next process out.
+        self._lock.forget()
+        for close in self.on_fork:
+            close()
+
+    @property
+    def active_child(self) -> snapshot.Child | None:
+        child = self._child
+        return child if child is not None and child.running else None
+
+    @property
+    def last_child(self) -> snapshot.Child | None:
+        return self._child
+
+    def value(self, db: int, key: bytes) -> tuple[object, int] | None:
+        database = self.keyspace.databases[db]
+        found = database.entries.get(key)
+        return None if found is None else (found, database.expiry(key))
+
+    @property
+    def types(self) -> TypeRegistry:
+        return self.keyspace.types
+
+    @property
+    def dirty(self) -> int:
+        return self.keyspace.dirty
+
+    @dirty.setter
+    def dirty(self, value: int) -> None:
+        self.keyspace.dirty = value
+
+    @property
+    def in_transaction(self) -> bool:
+        return self.engine.nested
+
+    def refuse_writes(self, reason: str | None) -> None:
+        self.engine.refuse_writes(reason)
+
+    def saved(self, purpose: str, error: str = "") -> None:
+        self.plugins.tell("kvcore_saved", purpose=purpose, ok=not error, error=error)
+
+    def fatal(self, reason: str) -> None:
+        self.log.critical(reason)
+        if self.on_fatal is not None:
+            self.on_fatal(reason)
+
+
+def select_policy(config: Config) -> tuple[str, type[Persistence]]:
+    """The persistence that the configuration asks for.
+
+    ``persistence NAME`` decides; without it ``appendonly`` does, as Redis would: an AOF together
+    with snapshots (hybrid), or snapshots alone (rdb).
+    """
+    name = str(config["persistence"])
+    if not name:
+        name = "hybrid" if config["appendonly"] else "rdb"
+    return name, plugins.load_policy(name)

@@ -1,0 +1,304 @@
+"""Databases, keys, expiry, and the record of what changed.
+
+A write has one way through this module: a command takes the value (`Database.find`), changes it,
+and calls `Database.changed`. That raises ``dirty`` (the engine compares it before and after),
+breaks WATCHes, tells key events, and, where the persistence policy asks for it, collects the
+touched keys. Effects other than the command itself (an expired key's DEL, a rewritten command) go
+through `Keyspace.propagate`.
+
+Values: strings are plain ``bytes`` or ``int``; everything else is an instance of a family's class.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from typing import Final
+
+from kvcore.datatype import Limits, TypeRegistry
+from kvcore.table import Table
+
+KeyEvent = Callable[[int, str, bytes], None]
+
+# What one tick of active expiry may take, and how many keys it looks at before it judges.
+_EXPIRE_SLICE_S: Final = 0.025
+_EXPIRE_SAMPLE: Final = 200
+
+
+class Watcher:
+    """One session's WATCH: ``broken`` once a watched key was touched."""
+
+    broken: bool
+
+    def __init__(self) -> None:
+        self.broken = False
+
+
+class Database:
+    """One numbered database: keys to values, keys to expiry (Unix milliseconds)."""
+
+    index: int
+    keyspace: Keyspace
+    entries: Table
+    expires: Table
+    watched: dict[bytes, list[Watcher]]
+    expire_cursor: int
+
+    def __init__(self, keyspace: Keyspace, index: int) -> None:
+        self.keyspace = keyspace
+        self.index = index
+        self.entries = Table()
+        self.expires = Table()
+        self.watched = {}
+        self.expire_cursor = 0
+
+    # Looking up -------------------------------------------------------------------------------
+
+    def lookup(self, key: bytes) -> object | None:
+        """The value for a reading command: counts hits and misses; None if absent or expired."""
+        value = self.entries.get(key)
+        if value is not None and (self.expires.count == 0 or not self._expire_if_due(key)):
+            self.keyspace.hits += 1
+            return value
+        self.keyspace.misses += 1
+        return None
+
+    def find(self, key: bytes) -> object | None:
+        """The value for a writing command (no statistics); None if absent or expired."""
+        value = self.entries.get(key)
+        if value is not None and (self.expires.count == 0 or not self._expire_if_due(key)):
+            return value
+        return None
+
+    def exists(self, key: bytes) -> bool:
+        return self.find(key) is not None
+
+    def expiry(self, key: bytes) -> int:
+        """When the key expires, in Unix milliseconds; -1 if never."""
+        if self.expires.count == 0:
+            return -1
+        when = self.expires.get(key)
+        return when if isinstance(when, int) else -1
+
+    def random_key(self) -> bytes | None:
+        """A key chosen uniformly; None if every key tried turns out to be expired."""
+        for _ in range(100):
+            if self.entries.count == 0:
+                return None
+            key = self.entries.random()
+            if self.exists(key):
+                return key
+        return None
+
+    # Changing ---------------------------------------------------------------------------------
+
+    def set(self, key: bytes, value: object) -> None:
+        """Store a value, new or over an old one of any type, without expiry."""
+        self.entries.set(key, value)
+        if self.expires.count:
+            self.expires.pop(key)
+
+    def put(self, key: bytes, value: object) -> None:
+        """Store a value and keep the key's expiry."""
+        self.entries.set(key, value)
+
+    def remove(self, key: bytes) -> object | None:
+        """Take a key out; returns its value, or None. Says nothing: see `changed`, `delete`."""
+        value = self.entries.pop(key)
+        if value is not None and self.expires.count:
+            self.expires.pop(key)
+        return value
+
+    def delete(self, key: bytes) -> bool:
+        """DEL of one key with its event; False if there was none."""
+        if self.find(key) is None:
+            return False
+        self.remove(key)
+        self.changed(key, "del")
+        return True
+
+    def drop_empty(self, key: bytes) -> None:
+        """Take out a collection that a command has just emptied (event ``del``)."""
+        self.remove(key)
+        self.keyspace.tell(self.index, "del", key)
+
+    def expire_at(self, key: bytes, when: int) -> None:
+        """Let the key expire at ``when`` (Unix milliseconds)."""
+        self.expires.set(key, when)
+
+    def persist(self, key: bytes) -> bool:
+        """Take the expiry away; False if there was none."""
+        return self.expires.count > 0 and self.expires.pop(key) is not None
+
+    def changed(self, key: bytes, event: str, count: int = 1) -> None:
+        """A command changed this key: dirty, WATCH, events. ``count`` is Redis' server.dirty."""
+        keyspace = self.keyspace
+        keyspace.dirty += count
+        if self.watched:
+            self.touch(key)
+        if keyspace.tracking:
+            keyspace.touched.append((self.index, key))
+        if keyspace.listeners:
+            keyspace.tell(self.index, event, key)
+
+    def touch(self, key: bytes) -> None:
+        """Break the WATCHes on a key."""
+        watchers = self.watched.get(key)
+        if watchers is not None:
+            for watcher in watchers:
+                watcher.broken = True
+
+    def clear(self) -> int:
+        """FLUSHDB: returns how many keys went."""
+        count = self.entries.count
+        for key in self.watched:
+            if self.entries.has(key):
+                self.touch(key)
+        if self.keyspace.tracking:
+            self.keyspace.touched.extend([(self.index, key) for key in self.entries.keys()])
+        self.entries = Table()
+        self.expires = Table()
+        return count
+
+    # Expiry -----------------------------------------------------------------------------------
+
+    def is_due(self, key: bytes) -> bool:
+        """Is the key past its expiry? (Never while a file is loaded: the log says when.)"""
+        when = self.expires.get(key)
+        return isinstance(when, int) and when <= self.keyspace.now and self.keyspace.expiring
+
+    def _expire_if_due(self, key: bytes) -> bool:
+        if not self.is_due(key):
+            return False
+        self.expire(key)
+        return True
+
+    def expire(self, key: bytes) -> None:
+        """Delete an expired key and tell the journals a DEL, so that replay needs no clock."""
+        self.remove(key)
+        keyspace = self.keyspace
+        keyspace.expired += 1
+        if self.watched:
+            self.touch(key)
+        if keyspace.tracking:
+            keyspace.touched.append((self.index, key))
+        if keyspace.journaling:
+            keyspace.effects.append((self.index, [b"DEL", key]))
+        keyspace.tell(self.index, "expired", key)
+
+
+class Keyspace:
+    """All databases of a store and what one command has changed in them.
+
+    ``dirty``      changes since the last snapshot, counted as Redis counts them
+    ``effects``    (db, argv) that the current commit gives to the journals
+    ``replaced``   the running command named its effect itself: argv is not journalled
+    ``touched``    (db, key) of the current commit, if ``tracking``
+    ``now``        Unix milliseconds, one reading for all commands that arrived together
+    ``expiring``   False while a file is loaded
+    """
+
+    databases: list[Database]
+    types: TypeRegistry
+    limits: Limits
+    dirty: int
+    now: int
+    effects: list[tuple[int, list[bytes]]]
+    touched: list[tuple[int, bytes]]
+    replaced: bool
+    journaling: bool
+    tracking: bool
+    expiring: bool
+    active_expiry: bool
+    listeners: tuple[KeyEvent, ...]
+    hits: int
+    misses: int
+    expired: int
+    evicted: int
+
+    def __init__(self, databases: int = 16) -> None:
+        self.types = TypeRegistry()
+        self.limits = Limits()
+        self.dirty = 0
+        self.now = int(time.time() * 1000)
+        self.effects = []
+        self.touched = []
+        self.replaced = False
+        self.journaling = False
+        self.tracking = False
+        self.expiring = True
+        self.active_expiry = True
+        self.listeners = ()
+        self.hits = 0
+        self.misses = 0
+        self.expired = 0
+        self.evicted = 0
+        self.databases = [Database(self, index) for index in range(databases)]
+
+    def tick(self) -> int:
+        """Read the clock; returns Unix milliseconds."""
+        self.now = int(time.time() * 1000)
+        return self.now
+
+    def propagate(self, db: int, *commands: list[bytes]) -> None:
+        """Give these commands to the journals in place of the running one (none: nothing)."""
+        self.replaced = True
+        if self.journaling:
+            for argv in commands:
+                self.effects.append((db, argv))
+
+    def tell(self, db: int, event: str, key: bytes) -> None:
+        """Tell the key-event observers; they never raise (see kvcore.plugins)."""
+        for listener in self.listeners:
+            listener(db, event, key)
+
+    def swap(self, first: int, second: int) -> None:
+        """SWAPDB: exchange the contents of two databases; sessions keep their numbers."""
+        a, b = self.databases[first], self.databases[second]
+        for db in (a, b):
+            for key in db.watched:
+                if a.entries.has(key) or b.entries.has(key):
+                    db.touch(key)
+        if self.tracking:
+            for db in (a, b):
+                for key in set(a.entries.keys()) | set(b.entries.keys()):
+                    self.touched.append((db.index, key))
+        a.entries, b.entries = b.entries, a.entries
+        a.expires, b.expires = b.expires, a.expires
+
+    def size(self) -> int:
+        return sum(db.entries.count for db in self.databases)
+
+    def expire_some(self) -> int:
+        """One slice of active expiry, at most 25 ms; returns how many keys expired.
+
+        Goes on with a database only while a tenth of the keys it looks at are due, as Redis does,
+        so an idle store costs nothing. The cursor walks on from call to call: every expired key
+        is found in the end whatever the clients read.
+        """
+        if not self.active_expiry or not self.expiring:
+            return 0
+        self.tick()
+        before = self.expired
+        deadline = time.monotonic() + _EXPIRE_SLICE_S
+        for db in self.databases:
+            while db.expires.count:
+                found = self.expired
+                looked = 0
+                while looked < _EXPIRE_SAMPLE and db.expires.count:
+                    db.expire_cursor, keys = db.expires.scan(db.expire_cursor)
+                    looked += len(keys)
+                    for key in keys:
+                        if db.is_due(key):
+                            db.expire(key)
+                    if db.expire_cursor == 0:
+                        break
+                if (self.expired - found) * 10 <= looked or time.monotonic() > deadline:
+                    break
+        return self.expired - before
+
+    def walk(self) -> Iterator[tuple[Database, bytes, object]]:
+        """Every (database, key, value); the keyspace must not change meanwhile."""
+        for db in self.databases:
+            for key, value in db.entries.items():
+                yield db, key, value

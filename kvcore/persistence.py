@@ -1,0 +1,261 @@
+"""The persistence contract: what a policy is, and what the core promises it.
+
+A policy is one class, found through an entry point of the group ``kvcore.persistence``::
+
+    [project.entry-points."kvcore.persistence"]
+    mine = "my_package:MyPersistence"
+
+and selected by ``persistence mine``. The core makes one instance per open store and calls it from
+one thread at a time (the one that holds the store's lock), in this order::
+
+    __init__(host) -> load(loader) -> start()
+        -> { append(batch)* flush() | snapshot(view) | cron(now) }* -> close(save)
+
+What a policy promises, and ``kvcore.testing`` checks on every policy alike:
+
+* After ``flush`` (or once the Future that it returned is done) everything appended before survives
+  what the policy claims to survive. A reply is sent only then.
+* ``append`` gets whole commits, in order. A batch of several commands is a transaction: after a
+  crash it is there whole or not at all.
+* ``load`` rebuilds what was promised, or raises `CorruptData` and leaves the files as they are. It
+  never loads silently less than was promised.
+* Whatever touches files goes through ``host.storage`` (see `kvcore.storage`), so that the kit can
+  crash it, tear it and fill it up.
+* Disk trouble raises `PersistenceError` (or OSError, which the core takes for one). The core then
+  refuses writes with MISCONF until ``flush`` or ``cron`` succeeds again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future
+from typing import TYPE_CHECKING, Any, ClassVar, Final
+
+import attrs
+
+if TYPE_CHECKING:
+    from kvcore.command import Command
+    from kvcore.config import Config
+    from kvcore.config.options import Option
+    from kvcore.datatype import Limits, TypeRegistry
+    from kvcore.snapshot import Child
+    from kvcore.storage import Storage
+
+API_VERSION: Final = 1
+
+
+class Batch:
+    """What one commit changed.
+
+    ``commands``  [(database, argv), …] in order; each argv as it must be replayed. More than one
+                  means a transaction.
+    ``keys``      [(database, key), …] that were touched (with repeats); filled only for policies
+                  with ``log = "keys"``. Ask ``host.value`` for what they hold now.
+    """
+
+    commands: list[tuple[int, list[bytes]]]
+    keys: list[tuple[int, bytes]]
+
+    def __init__(
+        self, commands: list[tuple[int, list[bytes]]], keys: list[tuple[int, bytes]]
+    ) -> None:
+        self.commands = commands
+        self.keys = keys
+
+
+@attrs.frozen
+class Found:
+    """What `Persistence.probe` says of a data folder: the files that the policy would load.
+
+    ``claims`` are files (or folders) that the policy owns there, whether it would load them or
+    not; ``mtime`` (Unix seconds) is the newest change to the data, 0 if there is none to load.
+    """
+
+    files: tuple[str, ...] = ()
+    claims: tuple[str, ...] = ()
+    mtime: float = 0.0
+
+    @property
+    def has_data(self) -> bool:
+        return bool(self.files)
+
+
+class Loader:
+    """The two doors through which data enters a store that starts; given to `Persistence.load`."""
+
+    def restore(self, db: int, key: bytes, value: object, expiry: int = -1) -> None:
+        """A key of a snapshot. ``value`` as a data type's ``load`` made it; ``expiry`` Unix ms.
+
+        Raises CorruptData if the key exists already or the database is out of range.
+        """
+        raise NotImplementedError
+
+    def replay(self, db: int, argv: list[bytes]) -> None:
+        """A command of a log, executed as it was then; nothing is journalled again.
+
+        Raises CorruptData if it is unknown or refused.
+        """
+        raise NotImplementedError
+
+    def progress(self, done: int, total: int) -> None:
+        """How far the load is, in bytes; call it every megabyte or so. Raises LoadAborted."""
+        raise NotImplementedError
+
+    def note(self, **fields: object) -> None:
+        """Facts for INFO and the log: ``keys_expired``, ``rdb_used_mem``, …"""
+        raise NotImplementedError
+
+    @property
+    def types(self) -> TypeRegistry:
+        """Data types by RDB code (``types.by_code``), whose ``load`` reads a payload."""
+        raise NotImplementedError
+
+    @property
+    def limits(self) -> Limits:
+        """What a data type's ``load`` needs to choose the encoding."""
+        raise NotImplementedError
+
+    @property
+    def now(self) -> int:
+        """Unix milliseconds at which the load began: snapshots drop keys expired by then."""
+        raise NotImplementedError
+
+
+class View:
+    """A stable point in time of the whole keyspace, for snapshots. Read it only."""
+
+    types: TypeRegistry
+
+    def databases(self) -> Iterable[tuple[int, int, int]]:
+        """(number, keys, keys with expiry) of each database that is not empty, rising."""
+        raise NotImplementedError
+
+    def entries(self, db: int) -> Iterator[tuple[bytes, object, int]]:
+        """(key, value, expiry in Unix ms or -1) of every key of a database, in no order."""
+        raise NotImplementedError
+
+
+class Host:
+    """What a policy may use of the store that it serves."""
+
+    config: Config
+    storage: Storage
+    log: Any
+    """A structlog logger."""
+
+    def view(self) -> View:
+        """The keyspace as it is at this moment, valid until the next command runs."""
+        raise NotImplementedError
+
+    def fork(self, purpose: str, task: Callable[[View, Callable[[int], None]], None]) -> Child:
+        """Run ``task(view, progress)`` on a stable view in a child process; see kvcore.snapshot.
+
+        Raises PersistenceError if another child is active (``active_child``).
+        """
+        raise NotImplementedError
+
+    @property
+    def active_child(self) -> Child | None:
+        """The one background child of the store, whoever started it."""
+        raise NotImplementedError
+
+    def value(self, db: int, key: bytes) -> tuple[object, int] | None:
+        """(value, expiry in ms or -1) that a key holds now; None if it is gone."""
+        raise NotImplementedError
+
+    @property
+    def types(self) -> TypeRegistry:
+        raise NotImplementedError
+
+    @property
+    def dirty(self) -> int:
+        """Changes since the last snapshot (INFO rdb_changes_since_last_save)."""
+        raise NotImplementedError
+
+    @dirty.setter
+    def dirty(self, value: int) -> None:
+        raise NotImplementedError
+
+    @property
+    def in_transaction(self) -> bool:
+        """True while EXEC (or a script) runs: background jobs are scheduled then, not started."""
+        raise NotImplementedError
+
+    def refuse_writes(self, reason: str | None) -> None:
+        """Refuse writes with this whole error text (``MISCONF …``), or allow them again (None)."""
+        raise NotImplementedError
+
+    def saved(self, purpose: str, error: str = "") -> None:
+        """Tell the ``kvcore_saved`` hooks that a snapshot (``rdb``) or a rewrite of the log
+        (``aof``) ended; ``error`` is empty if all went well."""
+        raise NotImplementedError
+
+    def fatal(self, reason: str) -> None:
+        """A promise cannot be kept any more: the server exits 1, an embedded store refuses."""
+        raise NotImplementedError
+
+
+class Persistence:
+    """Base of all policies. The null object: every method may stay as it is.
+
+    ``name``     the entry point's name
+    ``log``      what `append` wants: ``""`` (never called), ``"commands"`` or ``"keys"``
+    ``options``  further directives, registered before the configuration is read
+    ``api``      the contract's version that the policy was written for
+    """
+
+    name: ClassVar[str] = "persistence"
+    log: ClassVar[str] = ""
+    options: ClassVar[Sequence[Option]] = ()
+    api: ClassVar[int] = API_VERSION
+
+    host: Host
+
+    def __init__(self, host: Host) -> None:
+        self.host = host
+
+    @classmethod
+    def probe(cls, storage: Storage, config: Config) -> Found:
+        """What of this policy lies in the folder. Cheap: looks at names and times only."""
+        return Found()
+
+    def load(self, loader: Loader) -> None:
+        """Fill the empty keyspace from storage; nothing there is no error.
+
+        DEBUG RELOAD calls it once more on a store in use, after `flush` and maybe `snapshot`.
+        """
+
+    def start(self) -> None:
+        """The load is over; writes may come. ``adopted`` data is written by `adopt` first."""
+
+    def adopt(self, view: View) -> None:
+        """The keyspace was loaded by another policy: write it in this policy's form, durably."""
+        self.snapshot(view)
+
+    def append(self, batch: Batch) -> None:
+        """Take one commit. May buffer; must not block on the disk longer than the policy says."""
+
+    def flush(self) -> Future[None] | None:
+        """Make what was appended as durable as promised: None if it is, else a Future."""
+        return None
+
+    def snapshot(self, view: View) -> None:
+        """Write this point in time durably, in the foreground; the last one stays until then."""
+
+    def cron(self, now: float) -> None:
+        """About ten times a second (``now``: Unix seconds): fsync, save points, children."""
+
+    def commands(self) -> Iterable[Command]:
+        """Commands that come with the policy (SAVE, BGREWRITEAOF…), replacing the core's."""
+        return ()
+
+    def info(self) -> dict[str, object]:
+        """Fields for INFO persistence, in order."""
+        return {}
+
+    def close(self, save: bool | None) -> None:
+        """The store closes. ``save``: True = SHUTDOWN SAVE, False = NOSAVE, None = as configured.
+
+        Everything acknowledged must be durable on return, as far as the policy promises.
+        Raises PersistenceError if that fails; the store then stays open.
+        """

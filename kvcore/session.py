@@ -1,0 +1,328 @@
+"""One client's state, from bytes to bytes; no I/O.
+
+`Session.receive` takes what a connection read and leaves encoded replies in ``out``; `execute` is
+the same for a program that embeds the store: a request in, a plain value out. Whoever owns the
+session flushes the engine before the replies leave (see kvcore.server and kvcore.store).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Final
+
+import structlog
+
+from kvcore.command import (
+    NEEDS_AUTH,
+    NEEDS_DATA,
+    NO_MULTI,
+    PING,
+    QUEUEABLE,
+    WRITE,
+    Command,
+    Context,
+)
+from kvcore.engine import Engine
+from kvcore.errors import CommandError
+from kvcore.keyspace import Database, Watcher
+from kvcore.reply import QUEUED
+from kvcore.resp import Parser, encode2, encode3
+
+NOAUTH: Final = "NOAUTH Authentication required."
+IS_LOADING: Final = "LOADING Redis is loading the dataset in memory"
+NOT_IN_MULTI: Final = "ERR Command not allowed inside a transaction"
+# After so many pieces of replies a client's further commands wait until those have left.
+MOST_PIECES: Final = 65536
+# What a web browser sends first that is made to talk to us (cross protocol scripting).
+CROSS_PROTOCOL: Final = (b"post", b"host:")
+
+log = structlog.get_logger("kvcore")
+
+
+class Session(Context):
+    """SELECT, AUTH, HELLO, MULTI and WATCH of one client.
+
+    ``gate``     command bits that this session may not run right now (or must queue)
+    ``queue``    commands since MULTI; None outside
+    ``out``      encoded replies that wait for the flush
+    ``waiting``  requests that wait for room in ``out``: call `receive` once it is empty again
+    ``closing``  close the connection once ``out`` is written
+    ``muted``    CLIENT REPLY OFF; ``mute_next`` counts the replies to swallow (SKIP)
+    ``unsent``   bytes of replies that the transport still holds, as its owner knows
+    """
+
+    engine: Engine
+    id: int
+    name: bytes
+    lib_name: bytes
+    lib_ver: bytes
+    user: str
+    address: str
+    local_address: str
+    fd: int
+    created: float
+    last_active: float
+    unix: bool
+    command: Command | None
+    protocol: int
+    parser: Parser
+    out: list[bytes]
+    waiting: list[list[bytes]]
+    gate: int
+    queue: list[tuple[Command, list[bytes]]] | None
+    queue_failed: bool
+    queue_writes: bool
+    watcher: Watcher
+    watching: list[tuple[Database, bytes]]
+    closing: bool
+    muted: bool
+    mute_next: int
+    no_evict: bool
+    no_touch: bool
+    received: int
+    sent: int
+    kill: Callable[[], None]
+    unsent: Callable[[], int]
+
+    def __init__(self, engine: Engine, *, id: int = 0, authenticated: bool = True) -> None:
+        super().__init__(engine.keyspace)
+        self.engine = engine
+        self.id = id
+        self.address = ""
+        self.local_address = ""
+        self.fd = -1
+        self.created = time.time()
+        self.last_active = self.created
+        self.unix = False
+        self.command = None
+        self.lib_name = b""
+        self.lib_ver = b""
+        self.parser = Parser()
+        self.out = []
+        self.waiting = []
+        self.watcher = Watcher()
+        self.watching = []
+        self.closing = False
+        self.received = 0
+        self.sent = 0
+        self.kill = self.close
+        self.unsent = _nothing
+        self.gate = 0
+        self.queue = None
+        self.reset(authenticated)
+
+    def reset(self, authenticated: bool) -> None:
+        """RESET: as a new connection (but for its library), its queue and WATCHes gone."""
+        self.discard()
+        self.db = self.keyspace.databases[0]
+        self.name = b""
+        self.user = "default"
+        self.protocol = 2
+        self.muted = False
+        self.mute_next = 0
+        self.no_evict = False
+        self.no_touch = False
+        self.authenticate(authenticated)
+
+    # From bytes to bytes ----------------------------------------------------------------------
+
+    def receive(self, data: bytes) -> None:
+        """Run every command that ``data`` completes; their replies go to ``out``, in order.
+
+        A client that asks for more than it takes waits: see ``waiting``.
+        """
+        parser = self.parser
+        self.received += len(data)
+        self.last_active = self.keyspace.tick() / 1000
+        commands = self.waiting
+        self.waiting = []
+        if data:
+            commands += parser.feed(data)
+        self._run(commands)
+        while parser.paused and not self.closing and not self.waiting:
+            self._run(parser.feed(b""))
+        if parser.error is not None and not self.closing and not self.waiting:
+            self.out.append(b"-ERR " + parser.error.encode("latin-1") + b"\r\n")
+            self.closing = True
+
+    def _run(self, commands: list[list[bytes]]) -> None:
+        out = self.out
+        for argv in commands:
+            begin = len(out)
+            if begin > MOST_PIECES:
+                self.waiting.append(argv)
+                continue
+            if self.closing:
+                return
+            try:
+                reply = self.execute(argv)
+                if self.muted or self.mute_next:
+                    self.mute_next -= self.mute_next > 0
+                elif self.protocol == 2:
+                    encode2(reply, out)
+                else:
+                    encode3(reply, out)
+            except CommandError as error:
+                self._fail(error)
+            except Exception:
+                # A bug of one command must not take the other clients down.
+                del out[begin:]
+                log.exception("A command failed unexpectedly", command=argv[0][:64])
+                self._fail(CommandError("ERR internal error, see the server's log"))
+
+    def _fail(self, error: CommandError) -> None:
+        self.engine.count_error(error)
+        if self.muted or self.mute_next:
+            self.mute_next -= self.mute_next > 0
+        else:
+            encode2(error, self.out)
+
+    # One command ------------------------------------------------------------------------------
+
+    def execute(self, argv: list[bytes]) -> object:
+        """Run (or queue) one command; returns its plain value, raises CommandError."""
+        engine = self.engine
+        engine.processed += 1
+        command = engine.table.get(argv[0])
+        if command is None or command.arity != len(argv) or command.subcommands:
+            command = self._find(argv)
+        self.command = command
+        stopped = command.bits & (engine.gate | self.gate)
+        if stopped and self._stop(command, argv, stopped):
+            return QUEUED
+        return engine.call(self, command, argv)
+
+    def _find(self, argv: list[bytes]) -> Command:
+        try:
+            return self.engine.commands.find(argv)
+        except CommandError:
+            if argv[0].lower() in CROSS_PROTOCOL:
+                self._cut_off()
+            if self.gate & NEEDS_AUTH:
+                raise CommandError(NOAUTH) from None
+            self.queue_failed = True
+            raise
+
+    def _cut_off(self) -> None:
+        """A browser was made to talk to us: close without a word, before it comes to a command."""
+        log.warning(
+            "Possible SECURITY ATTACK detected. It looks like somebody is sending POST or Host: "
+            "commands to Redis. This is likely due to an attacker attempting to use Cross Protocol "
+            "Scripting to compromise your Redis instance. Connection aborted.",
+            client=self.address,
+        )
+        self.mute_next = 1
+        self.closing = True
+
+    def _stop(self, command: Command, argv: list[bytes], stopped: int) -> bool:
+        """A gate is closed to this command: raise its error, or queue it (True)."""
+        try:
+            if stopped & NEEDS_AUTH:
+                raise CommandError(NOAUTH)
+            if stopped & NEEDS_DATA:
+                raise CommandError(IS_LOADING)
+            if stopped & (WRITE | PING):
+                raise CommandError(self.engine.refusal)
+            if command.bits & NO_MULTI:
+                raise CommandError(NOT_IN_MULTI)
+        except CommandError:
+            command.rejected += 1
+            self.queue_failed = True
+            raise
+        if self.queue is None:
+            return False
+        self.queue.append((command, argv))
+        self.queue_writes = self.queue_writes or command.is_write
+        return True
+
+    # Authentication ---------------------------------------------------------------------------
+
+    @property
+    def authenticated(self) -> bool:
+        return not self.gate & NEEDS_AUTH
+
+    def authenticate(self, yes: bool) -> None:
+        """Open or close the gate; before AUTH the parser takes little."""
+        self.gate = self.gate & ~NEEDS_AUTH if yes else self.gate | NEEDS_AUTH
+        self.parser.authenticated = yes
+
+    # Transactions -----------------------------------------------------------------------------
+
+    def multi(self) -> None:
+        if self.queue is not None:
+            raise CommandError("ERR MULTI calls can not be nested")
+        self.queue = []
+        self.queue_failed = False
+        self.queue_writes = False
+        self.gate |= QUEUEABLE
+
+    def discard(self) -> None:
+        """Forget the queue and the WATCHes."""
+        self.queue = None
+        self.queue_failed = False
+        self.queue_writes = False
+        self.gate &= ~QUEUEABLE
+        self.unwatch()
+
+    def exec(self) -> list[object] | None:
+        """Run the queue as one transaction; None if a watched key was touched.
+
+        An error of one command is its reply and stops nothing, as in Redis.
+        """
+        engine = self.engine
+        queue, failed, writes = self.queue, self.queue_failed, self.queue_writes
+        if queue is None:
+            raise CommandError("ERR EXEC without MULTI")
+        broken = self.watcher.broken or self._watched_expired()
+        self.discard()
+        if failed:
+            raise CommandError("EXECABORT Transaction discarded because of previous errors.")
+        if writes and engine.gate & WRITE:
+            raise CommandError(f"EXECABORT Transaction discarded because of: {engine.refusal}")
+        if broken:
+            return None
+        replies: list[object] = []
+        engine.nested = True
+        try:
+            for command, argv in queue:
+                try:
+                    replies.append(engine.call(self, command, argv))
+                except CommandError as error:
+                    engine.count_error(error)
+                    replies.append(error)
+        finally:
+            engine.nested = False
+            engine.commit()
+        return replies
+
+    def watch(self, key: bytes) -> None:
+        db = self.db
+        if (db, key) in self.watching:
+            return
+        db.find(key)  # an expired key counts as absent from now on
+        self.watching.append((db, key))
+        db.watched.setdefault(key, []).append(self.watcher)
+
+    def unwatch(self) -> None:
+        for db, key in self.watching:
+            watchers = db.watched.get(key, [])
+            watchers.remove(self.watcher)
+            if not watchers:
+                db.watched.pop(key, None)
+        self.watching = []
+        self.watcher.broken = False
+
+    def _watched_expired(self) -> bool:
+        for db, key in self.watching:
+            if db.expires.count and db.is_due(key):
+                return True
+        return False
+
+    def close(self) -> None:
+        """The client is gone."""
+        self.discard()
+
+
+def _nothing() -> int:
+    return 0

@@ -1,0 +1,84 @@
+"""Never silently empty: which policy's data a store loads when it opens.
+
+The selected policy loads its own. If it finds none but another installed policy does, the data is
+*adopted*: loaded by that policy, written in the selected form, and said in the log. If both have
+data and the other's is newer, the store does not start: either could be the one that a person
+wants, so they say ``load-from NAME``.
+
+Other policies are imported only if the folder holds files that the selected one does not claim.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from kvcore import plugins
+from kvcore.config import Config
+from kvcore.errors import ConfigError, PluginError
+from kvcore.persistence import Found, Persistence
+from kvcore.storage import Storage
+
+# Files of kvcore itself in a data folder; no policy's data.
+OWN_FILES = ("kvcore.lock",)
+
+
+def choose(
+    selected: type[Persistence], name: str, storage: Storage, config: Config, log: Any
+) -> tuple[str, type[Persistence]]:
+    """(name, class) of the policy whose data to load: ``selected`` itself, or one to adopt.
+
+    Raises ConfigError where only a person can decide.
+    """
+    own = selected.probe(storage, config)
+    wanted = str(config["load-from"])
+    if wanted:
+        return wanted, selected if wanted == name else plugins.load_policy(wanted)
+    claimed = {*OWN_FILES, *own.claims, *own.files}
+    strangers = [entry for entry in storage.list() if entry not in claimed]
+    if not strangers:
+        return name, selected
+    others = _others(name, storage, config, claimed, log)
+    if not others:
+        return name, selected
+    other_name, other, found = max(others, key=lambda item: item[2].mtime)
+    if not own.has_data:
+        log.warning(
+            "The selected persistence finds no data, another one's lies there: adopting it",
+            selected=name,
+            adopting=other_name,
+            files=[storage.describe(file) for file in found.files],
+        )
+        return other_name, other
+    if found.mtime > own.mtime:
+        raise ConfigError(
+            f"persistence {name} would load {_describe(storage, own)}, but "
+            f"{_describe(storage, found)} of persistence {other_name} is newer. "
+            f"Say which to load: load-from {other_name} or load-from {name}"
+        )
+    return name, selected
+
+
+def _others(
+    name: str, storage: Storage, config: Config, claimed: set[str], log: Any
+) -> list[tuple[str, type[Persistence], Found]]:
+    """Other installed policies that find data beyond what the selected one claims."""
+    found_by = []
+    for other_name in plugins.installed():
+        if other_name == name:
+            continue
+        try:
+            other = plugins.load_policy(other_name)
+        except PluginError as error:
+            log.warning("A persistence plugin cannot be asked for its data", error=str(error))
+            continue
+        found = other.probe(storage, config)
+        if found.has_data and not set(found.files) <= claimed:
+            found_by.append((other_name, other, found))
+    return found_by
+
+
+def _describe(storage: Storage, found: Found) -> str:
+    files = ", ".join(storage.describe(file) for file in found.files)
+    when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(found.mtime))
+    return f"{files} (last changed {when})"

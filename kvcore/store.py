@@ -1,0 +1,222 @@
+"""The embedded store: `kvcore.open` and `Store`."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable
+from concurrent.futures import Future
+from types import TracebackType
+from typing import Any, Self
+
+from kvcore.config import Config
+from kvcore.errors import CommandError, KvcoreError, PersistenceError, StoreClosed
+from kvcore.instance import Instance
+from kvcore.reply import plain
+from kvcore.session import Session
+from kvcore.storage import NoStorage, Storage
+
+Argument = bytes | str | int | float
+
+_TICK_S = 0.1
+
+
+def open(
+    path: str | None = None,
+    persistence: str | None = None,
+    *,
+    hooks: Iterable[object] = (),
+    storage: Storage | None = None,
+    config_file: str | None = None,
+    **options: object,
+) -> Store:
+    """Open the store in the folder ``path`` (made if absent); use it as a context manager.
+
+    ``persistence`` is the name of an installed policy; by default the store does what Redis would
+    with the same options (snapshots, and an AOF if ``appendonly=True``); without a ``path`` the
+    default is ``"none"``. ``options`` are Redis' directives with underscores:
+    ``appendfsync="always"``, ``save="60 1000"``. ``hooks`` are objects with `kvcore.hookimpl`
+    methods (see kvcore.hookspecs).
+
+    Raises ConfigError, PluginError, StoreLocked if another process has the folder, CorruptData if
+    a file is damaged (nothing is changed then), PersistenceError for the disk's faults.
+    """
+    config = Config()
+    if config_file is not None:
+        config.load_file(config_file)
+    if path is not None:
+        options["dir"] = path
+    elif storage is None and persistence in (None, "none"):
+        persistence = "none"
+        storage = NoStorage()
+    if persistence is not None:
+        options["persistence"] = persistence
+    config.set_keywords(options)
+    return Store(Instance(config, hooks=hooks, storage=storage))
+
+
+class Store:
+    """A Redis-compatible store inside this program. Every method may be called from any thread.
+
+    A call returns once its effect is as durable as the policy promises. Replies are plain Python
+    values: bytes, int, float, None, list, dict, set, and str for Redis' simple strings ("OK").
+    """
+
+    def __init__(self, instance: Instance) -> None:
+        self._lock = threading.RLock()
+        self._stop = threading.Event()
+        self._instance = instance
+        self._broken = ""
+        instance.on_fatal = self._fail
+        instance.lock()
+        try:
+            instance.load()
+        except BaseException:
+            instance.release()
+            raise
+        self._session = Session(instance.engine)
+        self._thread = threading.Thread(target=self._tick, name="kvcore", daemon=True)
+        self._thread.start()
+
+    # Commands ---------------------------------------------------------------------------------
+
+    def execute(self, *args: Argument) -> Any:
+        """Run one command: ``store.execute("SET", "k", "v")``; raises CommandError."""
+        argv = [encode(arg) for arg in args]
+        with self._lock:
+            self._check()
+            session = self._session
+            session.keyspace.tick()
+            reply = plain(session.execute(argv))
+            durable = session.engine.flush()
+        if durable is not None:
+            self._wait(durable)
+        return reply
+
+    def transaction(self, *commands: Iterable[Argument]) -> list[Any]:
+        """Run commands as one transaction (MULTI … EXEC): all of them are durable, or none.
+
+        A command that fails leaves its CommandError in its place of the list, as in Redis.
+        """
+        requests = [[encode(arg) for arg in command] for command in commands]
+        with self._lock:
+            self._check()
+            session = self._session
+            session.keyspace.tick()
+            session.multi()
+            try:
+                for argv in requests:
+                    session.execute(argv)
+                replies = [plain(reply) for reply in session.exec() or []]
+            except CommandError:
+                if session.queue is not None:
+                    session.discard()
+                raise
+            durable = session.engine.flush()
+        if durable is not None:
+            self._wait(durable)
+        return replies
+
+    def get(self, key: Argument) -> bytes | None:
+        """GET; None if the key is absent."""
+        value: bytes | None = self.execute(b"GET", key)
+        return value
+
+    def set(self, key: Argument, value: Argument) -> None:
+        """SET."""
+        self.execute(b"SET", key, value)
+
+    def delete(self, *keys: Argument) -> int:
+        """DEL; returns how many keys there were."""
+        count: int = self.execute(b"DEL", *keys)
+        return count
+
+    def __getitem__(self, key: Argument) -> bytes:
+        value = self.get(key)
+        if value is None:
+            raise KeyError(key)
+        return value
+
+    def __setitem__(self, key: Argument, value: Argument) -> None:
+        self.set(key, value)
+
+    def __delitem__(self, key: Argument) -> None:
+        if not self.delete(key):
+            raise KeyError(key)
+
+    def __contains__(self, key: Argument) -> bool:
+        return bool(self.execute(b"EXISTS", key))
+
+    def __len__(self) -> int:
+        size: int = self.execute(b"DBSIZE")
+        return size
+
+    # Life -------------------------------------------------------------------------------------
+
+    @property
+    def instance(self) -> Instance:
+        """The parts behind the store; hold no reference to them across threads."""
+        return self._instance
+
+    def close(self, save: bool | None = None) -> None:
+        """Make everything durable and let go of the folder; closing twice is no error.
+
+        ``save``: True takes a last snapshot, False none, None as configured (save points).
+        Raises PersistenceError if that fails; the store then stays open.
+        """
+        with self._lock:
+            if self._instance.closed:
+                return
+            self._instance.shutdown(save)
+            self._stop.set()
+        if threading.current_thread() is not self._thread:
+            self._thread.join()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        state = "closed" if self._instance.closed else self._instance.policy
+        return f"<kvcore.Store {self._instance.storage.describe()} ({state})>"
+
+    def _check(self) -> None:
+        if self._instance.closed:
+            raise StoreClosed("the store is closed")
+        if self._broken:
+            raise PersistenceError(self._broken)
+
+    def _fail(self, reason: str) -> None:
+        self._broken = reason
+
+    def _wait(self, durable: Future[None]) -> None:
+        try:
+            durable.result()
+        except KvcoreError:
+            raise
+        except OSError as error:
+            raise PersistenceError(str(error)) from error
+
+    def _tick(self) -> None:
+        while not self._stop.wait(_TICK_S):
+            with self._lock:
+                if not self._instance.closed:
+                    self._instance.cron()
+                    self._instance.engine.flush()
+
+
+def encode(arg: Argument) -> bytes:
+    """A Python argument as the bytes of a request (str as UTF-8); TypeError for other types."""
+    if isinstance(arg, bytes):
+        return arg
+    if isinstance(arg, str):
+        return arg.encode("utf-8", "surrogateescape")
+    if isinstance(arg, bool) or not isinstance(arg, (int, float)):
+        raise TypeError(f"a command takes bytes, str, int or float, not {type(arg).__name__}")
+    return repr(arg).encode()
