@@ -1,0 +1,270 @@
+"""A hash table of bytes to objects in which no single operation is slow.
+
+One big dict stops the world while it doubles (over a second at ten million keys), cannot be
+entered at a random place, and loses an iterator's place when it grows. This table is a list of
+small dicts, the shards, and grows by *linear hashing* (Litwin, 1980): whenever the keys exceed
+SHARD per shard, one shard is split in two, in turn; whenever they fall well below, the last shard
+is merged back. An operation touches one shard, or two if it splits or merges.
+
+Theory of operation. With n shards and 2**k the least power of two >= n, shard i holds the keys
+whose hash ends in the bits of i: k bits if its buddy (the index that differs in bit k-1) exists
+too, else k-1 bits. Splitting appends shard n, whose buddy is the one that had its keys.
+
+A scan's cursor is a hash read from the right: the point 0.b0b1b2... where b0 is the lowest bit.
+Seen so, a shard is an interval, splitting cuts it in two, and merging joins two neighbours, so a
+cursor at an interval's end stays valid: what lies left of it has been returned.
+
+The bounds hold for keys that hash well: Python's hash of bytes is keyed anew in each process
+(SipHash), so that clients cannot choose keys that collide.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from itertools import chain, islice
+from random import random as fraction
+from typing import Final
+
+SHARD: Final = 64  # keys per shard, on average, above which one more shard is made
+_SPARSE: Final = 48  # and below which one is given up; the gap keeps them from taking turns
+
+
+_Keys = set[bytes]  # inside the class, `set` names its method
+
+
+def _items(shard: dict[bytes, object]) -> list[tuple[bytes, object]]:
+    return list(shard.items())
+
+
+class Table:
+    """Keys (bytes) to values (any object); ``count`` is the number of keys, to be read only."""
+
+    __slots__ = ("_grow_at", "_longest", "_mask", "_shards", "_shrink_at", "count")
+
+    count: int
+    _shards: list[dict[bytes, object]]
+    _mask: int  # 2**k - 1
+    _grow_at: int
+    _shrink_at: int
+    _longest: int  # no shard that `random` has met is longer
+
+    def __init__(self) -> None:
+        self.clear()
+
+    def clear(self) -> None:
+        """Forget everything; what was there is freed at once."""
+        self.count = 0
+        self._shards = [{}]
+        self._mask = 0
+        self._grow_at = 2 * SHARD
+        self._shrink_at = 0
+        self._longest = 2 * SHARD
+
+    @classmethod
+    def of(cls, items: Iterable[tuple[bytes, object]]) -> Table:
+        """A table of these (key, value)."""
+        table = cls()
+        for key, value in items:
+            table.set(key, value)
+        return table
+
+    @classmethod
+    def of_keys(cls, keys: Iterable[bytes]) -> Table:
+        """A table of these keys, each with the value None."""
+        table = cls()
+        for key in keys:
+            table.set(key, None)
+        return table
+
+    def copy(self) -> Table:
+        """An independent table of the same keys and the same (not copied) values."""
+        twin = Table()
+        twin.count = self.count
+        twin._shards = [shard.copy() for shard in self._shards]
+        twin._mask = self._mask
+        twin._grow_at = self._grow_at
+        twin._shrink_at = self._shrink_at
+        twin._longest = self._longest
+        return twin
+
+    # One key. The look-up of the shard is spelled out in each method: a call would double it. ----
+
+    def get(self, key: bytes, default: object = None) -> object:
+        """The value of a key, or the default."""
+        shards = self._shards
+        index = hash(key) & self._mask
+        if index >= len(shards):
+            index &= self._mask >> 1
+        return shards[index].get(key, default)
+
+    def has(self, key: bytes) -> bool:
+        """Is the key there?"""
+        shards = self._shards
+        index = hash(key) & self._mask
+        if index >= len(shards):
+            index &= self._mask >> 1
+        return key in shards[index]
+
+    def set(self, key: bytes, value: object) -> bool:
+        """Insert or overwrite; returns True if the key is new."""
+        shards = self._shards
+        index = hash(key) & self._mask
+        if index >= len(shards):
+            index &= self._mask >> 1
+        shard = shards[index]
+        before = len(shard)
+        shard[key] = value
+        if len(shard) == before:
+            return False
+        self.count += 1
+        if self.count > self._grow_at:
+            self._split()
+        return True
+
+    def pop(self, key: bytes, default: object = None) -> object:
+        """Take a key out; returns its value, or the default if it is not there."""
+        shards = self._shards
+        index = hash(key) & self._mask
+        if index >= len(shards):
+            index &= self._mask >> 1
+        shard = shards[index]
+        before = len(shard)
+        value = shard.pop(key, default)
+        if len(shard) != before:
+            self.count -= 1
+            if self.count < self._shrink_at:
+                self._merge()
+        return value
+
+    def remove(self, key: bytes) -> bool:
+        """Take a key out; returns True if it was there."""
+        before = self.count
+        self.pop(key)
+        return self.count != before
+
+    def __contains__(self, key: bytes) -> bool:
+        return self.has(key)
+
+    def __len__(self) -> int:
+        return self.count
+
+    # All keys ------------------------------------------------------------------------------------
+
+    def random(self) -> bytes:
+        """A key chosen uniformly; raises IndexError if there is none.
+
+        One draw names a shard and a place in it as if all were as long as the longest met so far;
+        a place that is empty is drawn again (about 2 draws).
+        """
+        shards = self._shards
+        if len(shards) == 1:
+            if self.count == 0:
+                raise IndexError("random key of an empty table")
+            return next(islice(shards[0], int(fraction() * self.count), None))
+        while True:
+            longest = self._longest
+            draw = int(fraction() * (len(shards) * longest))
+            shard = shards[draw // longest]
+            place = draw % longest
+            if len(shard) > longest:
+                self._longest = len(shard)
+            elif place < len(shard):
+                return next(islice(shard, place, None))
+
+    def scan(self, cursor: int) -> tuple[int, list[bytes]]:
+        """One step of a scan: the next cursor (0 when done) and the keys of one shard.
+
+        Start with 0. A key that is there from the first step to the last is returned at least
+        once, whatever else is inserted and removed meanwhile. Any cursor is safe.
+        """
+        index, following = self._step(cursor)
+        return following, list(self._shards[index])
+
+    def scan_items(self, cursor: int) -> tuple[int, list[tuple[bytes, object]]]:
+        """As `scan`, with the values."""
+        index, following = self._step(cursor)
+        return following, list(self._shards[index].items())
+
+    def _step(self, cursor: int) -> tuple[int, int]:
+        """The shard in whose interval the cursor lies, and the cursor at that interval's end."""
+        half = (self._mask + 1) >> 1
+        index = cursor & (self._mask >> 1)
+        bit = half >> 1  # the highest bit that this shard's keys share
+        if index + half < len(self._shards):
+            index = cursor & self._mask
+            bit = half
+        following = index
+        while bit and following & bit:  # add one to the reversed number: carries run downwards
+            following ^= bit
+            bit >>= 1
+        return index, following | bit
+
+    def keys(self) -> Iterator[bytes]:
+        """Every key that is there now, once. The table may change meanwhile; a key removed before
+        its turn may still come."""
+        # Splitting and merging put new shards in place of the old, so the old ones, kept by this
+        # copy, hold each key once; each is copied when its turn comes, so it may be edited too.
+        return chain.from_iterable(map(list, self._shards.copy()))
+
+    def items(self) -> Iterator[tuple[bytes, object]]:
+        """Every key that is there now, once, with its value; see `keys`."""
+        return chain.from_iterable(map(_items, self._shards.copy()))
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self.keys()
+
+    def common(self, keys: _Keys) -> _Keys:
+        """Those of ``keys`` that are in the table. For large sets, faster than asking for each."""
+        if len(keys) * 4 < self.count:
+            return {key for key in keys if self.has(key)}
+        found: _Keys = set()
+        for shard in self._shards:
+            found.update(keys.intersection(shard))
+        return found
+
+    # Growing and shrinking -----------------------------------------------------------------------
+
+    def _split(self) -> None:
+        shards = self._shards
+        size = len(shards)
+        if size > self._mask:
+            self._mask = 2 * self._mask + 1
+        bit = (self._mask + 1) >> 1
+        low: dict[bytes, object] = {}
+        high: dict[bytes, object] = {}
+        for key, value in shards[size - bit].items():
+            if hash(key) & bit:
+                high[key] = value
+            else:
+                low[key] = value
+        shards[size - bit] = low
+        shards.append(high)
+        self._set_thresholds()
+
+    def _merge(self) -> None:
+        shards = self._shards
+        last = shards.pop()
+        half = (self._mask + 1) >> 1
+        buddy = len(shards) - half
+        shards[buddy] = {**shards[buddy], **last}
+        if len(shards) == half:
+            self._mask >>= 1
+        self._set_thresholds()
+
+    def _set_thresholds(self) -> None:
+        size = len(self._shards)
+        self._grow_at = SHARD * (size + 1)
+        self._shrink_at = _SPARSE * size if size > 1 else 0
+
+    def check(self) -> None:
+        """Verify every invariant; for tests. Raises AssertionError."""
+        size = len(self._shards)
+        assert self._mask + 1 >= size > self._mask >> 1
+        assert (self._mask + 1) & self._mask == 0
+        assert self.count == sum(map(len, self._shards))
+        assert self.count <= self._grow_at
+        assert self.count >= self._shrink_at
+        for index, shard in enumerate(self._shards):
+            for key in shard:
+                place = hash(key) & self._mask
+                assert index == (place if place < size else place & (self._mask >> 1))

@@ -1,0 +1,232 @@
+"""The table against a dict, and its scan while it grows and shrinks."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+
+from kvcore.table import SHARD, Table
+
+
+def key(number: int) -> bytes:
+    return b"key:%d" % number
+
+
+def table_of(*spans: range) -> Table:
+    table = Table()
+    for span in spans:
+        for number in span:
+            table.set(key(number), number)
+    table.check()
+    return table
+
+
+numbers = st.integers(0, 2000)
+
+
+class AsDict(RuleBasedStateMachine):
+    """Whatever is done to a table and to a dict leaves the same in both."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.table = Table()
+        self.model: dict[bytes, object] = {}
+
+    @rule(number=numbers, value=st.integers())
+    def set(self, number: int, value: int) -> None:
+        assert self.table.set(key(number), value) == (key(number) not in self.model)
+        self.model[key(number)] = value
+
+    @rule(start=numbers, count=st.integers(0, 600))
+    def set_many(self, start: int, count: int) -> None:
+        for number in range(start, start + count):
+            self.set(number, number)
+
+    @rule(number=numbers)
+    def pop(self, number: int) -> None:
+        assert self.table.pop(key(number)) == self.model.pop(key(number), None)
+
+    @rule(number=numbers)
+    def remove(self, number: int) -> None:
+        there = key(number) in self.model
+        self.model.pop(key(number), None)
+        assert self.table.remove(key(number)) is there
+
+    @rule(start=numbers, count=st.integers(0, 600))
+    def pop_many(self, start: int, count: int) -> None:
+        for number in range(start, start + count):
+            self.pop(number)
+
+    @rule(number=numbers)
+    def get(self, number: int) -> None:
+        assert self.table.get(key(number)) == self.model.get(key(number))
+        assert self.table.get(key(number), b"none") == self.model.get(key(number), b"none")
+        assert self.table.has(key(number)) == (key(number) in self.model)
+        assert (key(number) in self.table) == (key(number) in self.model)
+
+    @rule()
+    def clear(self) -> None:
+        self.table.clear()
+        self.model.clear()
+
+    @rule()
+    def go_on_with_a_copy(self) -> None:
+        original, self.table = self.table, self.table.copy()
+        original.set(b"only in the original", 1)
+        original.pop(key(0))
+
+    @rule()
+    def random(self) -> None:
+        if self.model:
+            assert self.table.random() in self.model
+        else:
+            with pytest.raises(IndexError):
+                self.table.random()
+
+    @rule(start=numbers, count=st.integers(0, 600))
+    def common(self, start: int, count: int) -> None:
+        keys = {key(number) for number in range(start, start + count)}
+        assert self.table.common(keys) == keys & self.model.keys()
+
+    @invariant()
+    def same_items(self) -> None:
+        self.table.check()
+        assert self.table.count == len(self.table) == len(self.model)
+        assert dict(self.table.items()) == self.model
+        assert sorted(self.table.keys()) == sorted(self.table) == sorted(self.model)
+
+
+TestAsDict = AsDict.TestCase
+TestAsDict.settings = settings(max_examples=60, stateful_step_count=25)
+
+
+def test_shrinks_back_to_nothing() -> None:
+    table = table_of(range(5000))
+    for number in range(5000):
+        assert table.pop(key(number)) == number
+        if number % 97 == 0:
+            table.check()
+    table.check()
+    assert table.count == 0
+    assert table.scan(0) == (0, [])
+
+
+def test_none_is_a_value() -> None:
+    table = Table.of_keys([b"a", b"b", b"a"])
+    assert table.count == 2
+    assert table.get(b"a", 1) is None
+    assert table.has(b"a")
+    assert table.remove(b"a")
+    assert not table.remove(b"a")
+
+
+def test_each_step_is_small() -> None:
+    """What bounds every operation: no shard holds more than a few times the average."""
+    table = table_of(range(20_000))
+    cursor, steps = 0, 0
+    while True:
+        cursor, keys = table.scan(cursor)
+        steps += 1
+        assert len(keys) <= 5 * SHARD
+        assert 0 <= cursor < 2**63
+        if cursor == 0:
+            break
+    assert steps >= 20_000 // (2 * SHARD)
+
+
+@settings(max_examples=80)
+@given(
+    stable=st.integers(0, 700),
+    sizes=st.lists(st.integers(0, 4000), max_size=40),
+)
+def test_scan_misses_nothing_that_stays(stable: int, sizes: list[int]) -> None:
+    """Between steps the table takes the sizes that Hypothesis likes, up and down."""
+    lasting = {key(number) for number in range(stable)}
+    table = table_of(range(stable))
+    seen: set[bytes] = set()
+    cursor, steps, others = 0, 0, 0
+    while True:
+        cursor, keys = table.scan(cursor)
+        seen.update(keys)
+        if cursor == 0:
+            break
+        if steps < len(sizes):
+            for number in range(others, sizes[steps]):
+                table.set(b"other:%d" % number, None)
+            for number in range(sizes[steps], others):
+                table.pop(b"other:%d" % number)
+            others = sizes[steps]
+        steps += 1
+    assert lasting <= seen
+
+
+@given(st.integers(0, 3000))
+@settings(max_examples=30)
+def test_scan_of_a_quiet_table_returns_each_key_once(count: int) -> None:
+    table = table_of(range(count))
+    found: list[tuple[bytes, object]] = []
+    cursor, found = table.scan_items(0)
+    while cursor:
+        cursor, more = table.scan_items(cursor)
+        found += more
+    assert len(found) == count
+    assert dict(found) == {key(number): number for number in range(count)}
+
+
+@given(st.integers(0, 1000), st.integers(0, 2**64 - 1))
+def test_scan_ends_from_any_cursor(count: int, cursor: int) -> None:
+    table = table_of(range(count))
+    for _ in range(count + 2):
+        cursor, _ = table.scan(cursor)
+        if cursor == 0:
+            return
+    pytest.fail("the scan did not end")
+
+
+@pytest.mark.parametrize("count", [1, 100, 1000])
+def test_random_is_uniform(count: int) -> None:
+    """Pearson's chi-squared, with a tolerance of 7 standard deviations."""
+    table = table_of(range(count))
+    random.seed(count)
+    draws = 40 * count
+    tally = {key(number): 0 for number in range(count)}
+    for _ in range(draws):
+        tally[table.random()] += 1
+    expected = draws / count
+    chi_squared = sum((seen - expected) ** 2 / expected for seen in tally.values())
+    assert chi_squared <= count + 7 * (2 * count) ** 0.5
+
+
+def test_random_finds_the_last_key() -> None:
+    table = table_of(range(1000))
+    for number in range(999):
+        table.pop(key(number))
+    assert table.random() == key(999)
+
+
+def test_iterating_while_removing_each_key() -> None:
+    table = table_of(range(3000))
+    seen = []
+    for each in table.keys():
+        seen.append(each)
+        table.pop(each)
+    assert sorted(seen) == sorted(key(number) for number in range(3000))
+    assert table.count == 0
+    table.check()
+
+
+def test_iterating_while_inserting() -> None:
+    """What was there at the start comes exactly once, though every shard is split meanwhile."""
+    table = table_of(range(300))
+    seen = []
+    for index, (each, _) in enumerate(table.items()):
+        seen.append(each)
+        for number in range(10 if index < 100 else 0):
+            table.set(b"new:%d:%d" % (index, number), None)
+    old = [each for each in seen if each.startswith(b"key:")]
+    assert sorted(old) == sorted(key(number) for number in range(300))
+    table.check()
