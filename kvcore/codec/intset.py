@@ -1,0 +1,58 @@
+"""Intset: a small set of integers as one sorted array (Redis: intset.c).
+
+::
+
+    u32 width (2, 4 or 8)   u32 count   count integers of that width, ascending
+
+All numbers are little endian; the integers are signed.
+"""
+
+from __future__ import annotations
+
+import operator
+import struct
+from collections.abc import Sequence
+from itertools import islice
+from typing import Final
+
+_HEADER: Final = struct.Struct("<II")
+_HEADER_SIZE: Final = 8
+_CODES: Final = {2: "h", 4: "i", 8: "q"}
+
+
+def decode(data: bytes) -> list[int]:
+    """The members, ascending. Raises ValueError for what is no intset."""
+    if len(data) < _HEADER_SIZE:
+        raise ValueError(f"intset of {len(data)} bytes is shorter than its header")
+    width, count = _HEADER.unpack_from(data)
+    if width not in _CODES:
+        raise ValueError(f"intset has integers of {width} bytes at byte 0")
+    if _HEADER_SIZE + width * count != len(data):
+        raise ValueError(f"intset of {len(data)} bytes claims {count} integers at byte 4")
+    members = list(struct.unpack_from(f"<{count}{_CODES[width]}", data, _HEADER_SIZE))
+    if not all(map(operator.lt, members, islice(members, 1, None))):
+        raise ValueError(f"intset is out of order at byte {_disorder(members, width)}")
+    return members
+
+
+def encode(members: Sequence[int]) -> bytes:
+    """The intset of `members`, which are int64, distinct and ascending."""
+    if not members:
+        return _HEADER.pack(2, 0)
+    low, high = members[0], members[-1]
+    if low >= -(2**15) and high < 2**15:
+        width = 2
+    elif low >= -(2**31) and high < 2**31:
+        width = 4
+    else:
+        width = 8
+    count = len(members)
+    return struct.pack(f"<II{count}{_CODES[width]}", width, count, *members)
+
+
+def _disorder(members: list[int], width: int) -> int:
+    """Where the first member lies that is not greater than the one before it."""
+    for index in range(1, len(members)):
+        if members[index] <= members[index - 1]:
+            return _HEADER_SIZE + index * width
+    return -1

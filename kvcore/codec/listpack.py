@@ -1,0 +1,198 @@
+"""Listpack: a short list of strings and integers in one piece (Redis: listpack.c).
+
+::
+
+    u32 total bytes   u16 count   entries   0xFF
+    entry = encoding and data, then their size, which is read from the end (back-length)
+
+==================  =====================================================
+``0vvvvvvv``        the integer v, 0..127
+``10nnnnnn``        a string of n bytes
+``110vvvvv v8``     a signed integer of 13 bits, high bits first
+``1110nnnn n8``     a string of n bytes, 12 bits, high bits first
+``11110000 n32``    a string of n bytes
+``111100tt``        tt = 1, 2, 3: a signed integer of 16, 24, 32 bits follows
+``11110100``        a signed integer of 64 bits follows
+==================  =====================================================
+
+What is not said otherwise is little endian. A count of 65535 means that the entries have to be
+counted. The back-length is 1 to 5 bytes of 7 bits, high bits first; all but the first byte have
+their top bit set.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+from typing import Final
+
+from kvcore.codec.numbers import parse_int
+
+_HEADER: Final = struct.Struct("<IH")
+_HEADER_SIZE: Final = 6
+_END: Final = 0xFF
+_UNCOUNTED: Final = 65535
+_MAX_TOTAL: Final = 2**32 - 1
+_NINE: Final = 57
+
+_STRING_32: Final = 0xF0
+_INT_64: Final = 0xF4
+
+_BYTE: Final = [bytes([n]) for n in range(256)]
+_DIGITS: Final = [b"%d" % n for n in range(128)]
+_SMALL_INT: Final = [bytes([n, 1]) for n in range(128)]
+
+
+def decode(data: bytes) -> list[bytes]:
+    """The entries, integers spelled in decimal. Raises ValueError for what is no listpack."""
+    end = len(data) - 1
+    if end < _HEADER_SIZE:
+        raise ValueError(f"listpack of {len(data)} bytes is shorter than its header")
+    total, count = _HEADER.unpack_from(data)
+    if total != len(data):
+        raise ValueError(f"listpack of {len(data)} bytes claims {total} at byte 0")
+    if data[end] != _END:
+        raise ValueError(f"listpack does not end with 0xff at byte {end}")
+    items: list[bytes] = []
+    pos = _HEADER_SIZE
+    while pos < end:
+        code = data[pos]
+        if code < 0x80:
+            items.append(_DIGITS[code])
+            stop = pos + 1
+        elif code < 0xC0:
+            stop = pos + 1 + (code & 0x3F)
+            items.append(data[pos + 1 : stop])
+        else:
+            stop = _decode_long(data, pos, end, items)
+        # A back-length of one byte cannot be taken for the end: that is 0xff.
+        size = stop - pos
+        if size < 128 and stop <= end and data[stop] == size:
+            pos = stop + 1
+        else:
+            pos = _skip_back_length(data, pos, stop, end)
+    if count != _UNCOUNTED and count != len(items):
+        raise ValueError(f"listpack claims {count} entries and has {len(items)} at byte 4")
+    return items
+
+
+def _decode_long(data: bytes, pos: int, end: int, items: list[bytes]) -> int:
+    """Append the entry at `pos`, which is neither a 7-bit integer nor a short string.
+
+    Returns where its data stops. That lies within `end` if its encoding does.
+    """
+    code = data[pos]
+    if code < 0xE0:
+        number = ((code & 0x1F) << 8) | data[pos + 1]
+        items.append(b"%d" % (number - 8192 if number >= 4096 else number))
+        return pos + 2
+    if code <= _STRING_32:
+        if code < 0xF0:
+            start = pos + 2
+            length = ((code & 0x0F) << 8) | data[pos + 1]
+        else:
+            start = pos + 5
+            length = int.from_bytes(data[pos + 1 : start], "little")
+        if start + length > end:
+            raise ValueError(f"listpack's string of {length} bytes crosses its end at byte {pos}")
+        items.append(data[start : start + length])
+        return start + length
+    if code > _INT_64:
+        raise ValueError(f"listpack has no encoding {code:#04x} at byte {pos}")
+    stop = pos + 1 + (8 if code == _INT_64 else code - _STRING_32 + 1)
+    items.append(b"%d" % int.from_bytes(data[pos + 1 : stop], "little", signed=True))
+    return stop
+
+
+def _skip_back_length(data: bytes, pos: int, stop: int, end: int) -> int:
+    """Check the back-length of the entry in ``pos..stop`` and return where the next begins."""
+    expected = _back_length(stop - pos)
+    if stop + len(expected) > end:
+        raise ValueError(f"listpack's entry crosses its end at byte {pos}")
+    if not data.startswith(expected, stop):
+        raise ValueError(f"listpack's entry has a wrong back-length at byte {stop}")
+    return stop + len(expected)
+
+
+def _back_length(size: int) -> bytes:
+    """`size` in 7-bit groups. The limits are one less than would fit, as in lpEncodeBacklen."""
+    if size <= 127:
+        return _BYTE[size]
+    if size < 16383:
+        groups = 2
+    elif size < 2097151:
+        groups = 3
+    elif size < 268435455:
+        groups = 4
+    else:
+        groups = 5
+    shift = 7 * (groups - 1)
+    text = bytearray([size >> shift])
+    while shift:
+        shift -= 7
+        text.append((size >> shift) & 127 | 128)
+    return bytes(text)
+
+
+def encode(items: Sequence[bytes]) -> bytes:
+    """The listpack of `items`, with integers packed as Redis packs them.
+
+    Raises ValueError if it would exceed 4 GiB.
+    """
+    pieces: list[bytes] = [b""]
+    total = _HEADER_SIZE + 1
+    for item in items:
+        size = len(item)
+        if 0 < size <= 20 and item[0] <= _NINE:
+            number = parse_int(item)
+            if number is not None:
+                piece = _encode_int(number)
+                pieces.append(piece)
+                total += len(piece)
+                continue
+        if size < 64:
+            pieces.append(_BYTE[0x80 | size])
+            pieces.append(item)
+            pieces.append(_BYTE[size + 1])
+            total += size + 2
+        else:
+            total += _encode_string(item, pieces)
+    if total > _MAX_TOTAL:
+        raise ValueError(f"a listpack cannot hold {total} bytes")
+    pieces[0] = _HEADER.pack(total, min(len(items), _UNCOUNTED))
+    pieces.append(_BYTE[_END])
+    return b"".join(pieces)
+
+
+def _encode_int(number: int) -> bytes:
+    """The entry of an int64, with its back-length."""
+    if 0 <= number <= 127:
+        return _SMALL_INT[number]
+    if -4096 <= number <= 4095:
+        return ((0xC000 | number & 0x1FFF) << 8 | 2).to_bytes(3, "big")
+    if -(2**15) <= number < 2**15:
+        width = 2
+    elif -(2**23) <= number < 2**23:
+        width = 3
+    elif -(2**31) <= number < 2**31:
+        width = 4
+    else:
+        width = 8
+    code = _INT_64 if width == 8 else _STRING_32 + width - 1
+    return _BYTE[code] + number.to_bytes(width, "little", signed=True) + _BYTE[width + 1]
+
+
+def _encode_string(item: bytes, pieces: list[bytes]) -> int:
+    """Append the entry of a string of 64 bytes or more; returns the size of the entry."""
+    size = len(item)
+    if size < 4096:
+        head = (0xE000 | size).to_bytes(2, "big")
+    elif size <= _MAX_TOTAL:
+        head = _BYTE[_STRING_32] + size.to_bytes(4, "little")
+    else:
+        raise ValueError(f"a listpack cannot hold a string of {size} bytes")
+    back = _back_length(len(head) + size)
+    pieces.append(head)
+    pieces.append(item)
+    pieces.append(back)
+    return len(head) + size + len(back)

@@ -1,0 +1,457 @@
+"""What RDB files are made of: lengths, strings, numbers and a running checksum (Redis: rdb.c).
+
+DUMP payloads and the AOF's preamble are made of the same. Opcodes, type codes and the order of
+things in a file are for whoever calls `Reader` and `Writer`.
+
+A length::
+
+    00nnnnnn                    6 bits
+    01nnnnnn n8                 14 bits, high bits first
+    10000000 n32  10000001 n64  32 or 64 bits, high byte first
+    11eeeeee                    no length, but a string in encoding e
+
+A string is a length and as many bytes, or one of the encodings 0, 1, 2 (an integer of 8, 16 or
+32 bits, little endian, spelled in decimal) and 3 (two lengths, compressed and plain, and LZF).
+All other numbers are little endian.
+"""
+
+from __future__ import annotations
+
+import math
+import struct
+from collections.abc import Callable
+from typing import BinaryIO, Final
+
+from kvcore.codec import lzf
+from kvcore.codec.crc64 import crc64
+from kvcore.codec.numbers import parse_float, parse_int
+from kvcore.errors import CorruptData
+
+_DOUBLE: Final = struct.Struct("<d")
+
+_READ_SIZE: Final = 1 << 20
+_WRITE_SIZE: Final = 1 << 18
+
+_LENGTH_14: Final = 1
+_LENGTH_32: Final = 0x80
+_LENGTH_64: Final = 0x81
+_ENCODED: Final = 0xC0
+
+_INT_32: Final = 2
+_LZF: Final = 3
+
+_BYTE: Final = [bytes([n]) for n in range(256)]
+_NINE: Final = 57
+
+
+class Reader:
+    """Takes RDB primitives off `source`, front to back, in constant memory.
+
+    `source` is bytes or a blocking binary file; a pipe will do, nothing seeks. `size` is how
+    many bytes of a file belong to the data, -1 if unknown: no more are read, and a length that
+    exceeds them fails at once. Where the size is unknown, memory grows with what has arrived.
+    The file may be read ahead of `offset`.
+
+    Whatever contradicts the format raises `CorruptData` with `path` and offset; errors of the
+    file itself (OSError) pass through.
+    """
+
+    path: str
+    _source: BinaryIO | None
+    _unread: int  # bytes of the source that may still be read; -1: unknown
+    _window: bytes
+    _pos: int
+    _end: int
+    _base: int  # absolute offset of the window
+    _checksum: bool
+    _crc: int  # of everything before _crc_pos
+    _crc_pos: int
+
+    def __init__(
+        self,
+        source: BinaryIO | bytes,
+        *,
+        path: str = "",
+        size: int = -1,
+        checksum: bool = False,
+    ) -> None:
+        self.path = path
+        self._base = self._pos = self._crc = self._crc_pos = 0
+        self._checksum = checksum
+        if isinstance(source, bytes):
+            self._source = None
+            self._window = source if size < 0 else source[:size]
+            self._unread = 0
+        else:
+            self._source = source
+            self._window = b""
+            self._unread = size
+        self._end = len(self._window)
+
+    # -- where we are ------------------------------------------------------------------------
+
+    @property
+    def offset(self) -> int:
+        """How many bytes have been consumed."""
+        return self._base + self._pos
+
+    @property
+    def crc(self) -> int:
+        """CRC-64 of the bytes consumed so far; 0 unless made with ``checksum=True``."""
+        if self._checksum:
+            self._add_crc()
+        return self._crc
+
+    def at_end(self) -> bool:
+        """Whether nothing is left; waits for more if the source is a pipe."""
+        return self._pos == self._end and not self._fill()
+
+    def fail(self, why: str, *, offset: int = -1) -> CorruptData:
+        """The error to raise for what was found at `offset` (by default where we are)."""
+        return CorruptData(why, path=self.path, offset=self.offset if offset < 0 else offset)
+
+    # -- bytes -------------------------------------------------------------------------------
+
+    def byte(self) -> int:
+        pos = self._pos
+        if pos == self._end:
+            self._refill()
+            pos = 0
+        self._pos = pos + 1
+        return self._window[pos]
+
+    def take(self, count: int) -> bytes:
+        """The next `count` bytes."""
+        pos = self._pos
+        stop = pos + count
+        if stop <= self._end:
+            self._pos = stop
+            return self._window[pos:stop]
+        return self._take_across(count)
+
+    def _take_across(self, count: int) -> bytes:
+        """`count` bytes that do not all lie in the window."""
+        have = self._end - self._pos
+        if self._unread >= 0 and count - have > self._unread:
+            raise self._end_of_file(f"{count} bytes were due, {have + self._unread} are left")
+        pieces: list[bytes] = []
+        while count > have:
+            pieces.append(self._window[self._pos :])
+            count -= have
+            self._pos = self._end
+            self._refill()
+            have = self._end
+        pieces.append(self._window[:count])
+        self._pos = count
+        return b"".join(pieces)
+
+    def _refill(self) -> None:
+        if not self._fill():
+            raise self._end_of_file("")
+
+    def _fill(self) -> bool:
+        """Replace the window, which is consumed, by what follows; False at the end."""
+        source = self._source
+        if source is None:
+            return False
+        unread = self._unread
+        size = _READ_SIZE if unread < 0 or unread > _READ_SIZE else unread
+        fresh = source.read(size) if size else b""
+        if not fresh:
+            return False
+        if self._checksum:
+            self._add_crc()
+        if unread >= 0:
+            self._unread = unread - len(fresh)
+        self._base += self._end
+        self._window = fresh
+        self._end = len(fresh)
+        self._pos = self._crc_pos = 0
+        return True
+
+    def _add_crc(self) -> None:
+        pos = self._pos
+        done = self._crc_pos
+        if pos > done:
+            self._crc = crc64(memoryview(self._window)[done:pos], self._crc)
+            self._crc_pos = pos
+
+    def _end_of_file(self, detail: str) -> CorruptData:
+        return self.fail(
+            f"unexpected end of file: {detail}" if detail else "unexpected end of file"
+        )
+
+    # -- lengths and strings -----------------------------------------------------------------
+
+    def length(self) -> int:
+        """A length. A string's special encoding in its place is corrupt."""
+        pos = self._pos
+        if pos < self._end:
+            first = self._window[pos]
+            if first < 0x40:
+                self._pos = pos + 1
+                return first
+        start = self.offset
+        encoded, length = self.length_or_encoding()
+        if encoded:
+            raise self.fail(f"string encoding {length} where a length was due", offset=start)
+        return length
+
+    def length_or_encoding(self) -> tuple[bool, int]:
+        """``(False, length)``, or ``(True, encoding)`` of the string that follows."""
+        first = self.byte()
+        if first >= _ENCODED:
+            return True, first & 0x3F
+        if first < 0x40:
+            return False, first
+        if first >> 6 == _LENGTH_14:
+            return False, (first & 0x3F) << 8 | self.byte()
+        if first == _LENGTH_32:
+            return False, int.from_bytes(self.take(4), "big")
+        if first == _LENGTH_64:
+            return False, int.from_bytes(self.take(8), "big")
+        raise self.fail(f"unknown length encoding {first:#04x}", offset=self.offset - 1)
+
+    def string(self) -> bytes:
+        """A string in any encoding; integers come spelled in decimal."""
+        pos = self._pos
+        if pos < self._end:
+            window = self._window
+            size = window[pos]
+            if size < 0x40:
+                pos += 1
+                stop = pos + size
+                if stop <= self._end:
+                    self._pos = stop
+                    return window[pos:stop]
+        value = self._any_string()
+        return value if isinstance(value, bytes) else b"%d" % value
+
+    def string_or_int(self) -> bytes | int:
+        """A string, as an int if the file has it in an integer encoding."""
+        pos = self._pos
+        if pos < self._end:
+            window = self._window
+            size = window[pos]
+            if size < 0x40:
+                pos += 1
+                stop = pos + size
+                if stop <= self._end:
+                    self._pos = stop
+                    return window[pos:stop]
+        return self._any_string()
+
+    def _any_string(self) -> bytes | int:
+        start = self.offset
+        encoded, value = self.length_or_encoding()
+        if not encoded:
+            return self.take(value)
+        if value == _LZF:
+            return self._lzf(start)
+        if value > _INT_32:
+            raise self.fail(f"unknown string encoding {value}", offset=start)
+        return int.from_bytes(self.take(1 << value), "little", signed=True)
+
+    def _lzf(self, start: int) -> bytes:
+        packed_size = self.length()
+        size = self.length()
+        packed = self.take(packed_size)
+        try:
+            return lzf.decompress(packed, size)
+        except ValueError as error:
+            raise self.fail(str(error), offset=start) from None
+
+    # -- numbers -----------------------------------------------------------------------------
+
+    def double(self) -> float:
+        """A binary double; may be NaN."""
+        number: float = _DOUBLE.unpack(self.take(8))[0]
+        return number
+
+    def text_double(self) -> float:
+        """A double in decimal, as scores were before RDB version 8; may be NaN."""
+        start = self.offset
+        size = self.byte()
+        if size == 253:
+            return math.nan
+        if size == 254:
+            return math.inf
+        if size == 255:
+            return -math.inf
+        text = self.take(size)
+        number = parse_float(text)
+        if number is None:
+            raise self.fail(f"invalid double {text!r}", offset=start)
+        return number
+
+    def u32(self) -> int:
+        return int.from_bytes(self.take(4), "little")
+
+    def u64(self) -> int:
+        return int.from_bytes(self.take(8), "little")
+
+    def i64(self) -> int:
+        return int.from_bytes(self.take(8), "little", signed=True)
+
+
+class Writer:
+    """Puts RDB primitives together, and hands them to `sink` in pieces of about 256 KiB
+    (a longer string in one piece).
+
+    Without a sink the bytes are kept for `getvalue`. With one, `flush` hands over the rest; an
+    exception of the sink passes through, and the writer is of no use after it. `compress`
+    decides whether strings of more than 20 bytes are tried with LZF.
+    """
+
+    _sink: Callable[[bytes], object]
+    _chunks: list[bytes]  # where the sink of a writer without one puts them
+    _pieces: list[bytes]
+    _pending: int  # bytes in _pieces
+    _flushed: int
+    _compress: bool
+    _checksum: bool
+    _crc: int
+    _crc_done: int  # how many of the pending bytes are in it
+
+    def __init__(
+        self,
+        sink: Callable[[bytes], object] | None = None,
+        *,
+        compress: bool = True,
+        checksum: bool = False,
+    ) -> None:
+        self._chunks = []
+        self._sink = self._chunks.append if sink is None else sink
+        self._pieces = []
+        self._pending = self._flushed = self._crc = self._crc_done = 0
+        self._compress = compress
+        self._checksum = checksum
+
+    # -- what was written --------------------------------------------------------------------
+
+    @property
+    def written(self) -> int:
+        """How many bytes have been written, handed over or not."""
+        return self._flushed + self._pending
+
+    @property
+    def crc(self) -> int:
+        """CRC-64 of the bytes written so far; 0 unless made with ``checksum=True``."""
+        if self._checksum:
+            self._join()
+        return self._crc
+
+    def flush(self) -> None:
+        """Hand over what is pending. Says nothing about disks."""
+        if self._pending:
+            data = self._join()
+            self._pieces = []
+            self._crc_done = 0
+            self._flushed += self._pending
+            self._pending = 0
+            self._sink(data)
+
+    def getvalue(self) -> bytes:
+        """Everything written, of a writer without a sink."""
+        self.flush()
+        return b"".join(self._chunks)
+
+    def _join(self) -> bytes:
+        """What is pending as one piece, added to the checksum."""
+        data = b"".join(self._pieces)  # copies nothing if it is one piece already
+        self._pieces = [data]
+        if self._checksum:
+            self._crc = crc64(memoryview(data)[self._crc_done :], self._crc)
+            self._crc_done = len(data)
+        return data
+
+    # -- bytes -------------------------------------------------------------------------------
+
+    def byte(self, value: int) -> None:
+        self.raw(_BYTE[value])
+
+    def raw(self, data: bytes) -> None:
+        """`data` as it is, without a length."""
+        size = len(data)
+        if size >= _WRITE_SIZE:
+            self.flush()  # so that `data` is handed over by itself, uncopied
+        self._pieces.append(data)
+        self._pending += size
+        if self._pending >= _WRITE_SIZE:
+            self.flush()
+
+    # -- lengths and strings -----------------------------------------------------------------
+
+    def length(self, value: int) -> None:
+        if value < 0x40:
+            self.raw(_BYTE[value])
+        elif value < 0x4000:
+            self.raw((0x4000 | value).to_bytes(2, "big"))
+        elif value < 2**32:
+            self.raw(b"\x80" + value.to_bytes(4, "big"))
+        else:
+            self.raw(b"\x81" + value.to_bytes(8, "big"))
+
+    def string(self, value: bytes) -> None:
+        """`value` in the encoding that Redis chooses: integer, LZF, or as it is."""
+        size = len(value)
+        if size < 0x40:
+            if size <= 11:
+                if size and value[0] <= _NINE and self._try_integer(value):
+                    return
+            elif size > 20 and self._compress and self._try_lzf(value):
+                return
+            pieces = self._pieces
+            pieces.append(_BYTE[size])
+            pieces.append(value)
+            self._pending += size + 1
+            if self._pending >= _WRITE_SIZE:
+                self.flush()
+        elif not (self._compress and self._try_lzf(value)):
+            self.length(size)
+            self.raw(value)
+
+    def integer(self, value: int) -> None:
+        """The string that spells `value`, an int64."""
+        if -(2**7) <= value < 2**7:
+            width = 1
+        elif -(2**15) <= value < 2**15:
+            width = 2
+        elif -(2**31) <= value < 2**31:
+            width = 4
+        else:
+            text = b"%d" % value
+            self.raw(_BYTE[len(text)] + text)
+            return
+        self.raw(_BYTE[_ENCODED | width >> 1] + value.to_bytes(width, "little", signed=True))
+
+    def _try_integer(self, value: bytes) -> bool:
+        number = parse_int(value)
+        if number is None or not -(2**31) <= number < 2**31:
+            return False
+        self.integer(number)
+        return True
+
+    def _try_lzf(self, value: bytes) -> bool:
+        packed = lzf.compress(value)
+        if packed is None:
+            return False
+        self.byte(_ENCODED | _LZF)
+        self.length(len(packed))
+        self.length(len(value))
+        self.raw(packed)
+        return True
+
+    # -- numbers -----------------------------------------------------------------------------
+
+    def double(self, value: float) -> None:
+        self.raw(_DOUBLE.pack(value))
+
+    def u32(self, value: int) -> None:
+        self.raw(value.to_bytes(4, "little"))
+
+    def u64(self, value: int) -> None:
+        self.raw(value.to_bytes(8, "little"))
+
+    def i64(self, value: int) -> None:
+        self.raw(value.to_bytes(8, "little", signed=True))
