@@ -136,6 +136,7 @@ def fork(
         raise PersistenceError("this system cannot fork: background saving needs it")
     read_end, write_end = os.pipe()
     os.set_blocking(read_end, False)
+    parent = os.getpid()
     with warnings.catch_warnings():
         # 3.12 warns of forking with threads. The child runs nothing that takes their locks: it
         # writes through file descriptors of its own and never returns to the caller.
@@ -151,13 +152,19 @@ def fork(
         return Child(purpose, pid, read_end, keyspace.size())
     status = 1
     try:
+        os.close(read_end)
         prepare()
-        status = _run(keyspace, task, write_end)
+        status = _run(keyspace, task, write_end, parent)
     finally:
         os._exit(status)
 
 
-def _run(keyspace: Keyspace, task: Callable[[View, Callable[[int], None]], None], pipe: int) -> int:
+def _run(
+    keyspace: Keyspace,
+    task: Callable[[View, Callable[[int], None]], None],
+    pipe: int,
+    parent: int,
+) -> int:
     signal.set_wakeup_fd(-1)
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_DFL)
@@ -165,8 +172,6 @@ def _run(keyspace: Keyspace, task: Callable[[View, Callable[[int], None]], None]
     gc.disable()  # a collection would touch, and so copy, every page of the parent's objects
     before = _private_bytes()
     last = 0.0
-
-    parent = os.getppid()
 
     def progress(keys: int) -> None:
         nonlocal last

@@ -1,0 +1,372 @@
+"""Persistence policy ``rdb``: point-in-time snapshots in one file of Redis' RDB format.
+
+What it promises: a snapshot that was reported (SAVE answered, LASTSAVE moved) survives a crash,
+and at every moment there is one whole snapshot or the one before it. What was written after the
+last snapshot is lost in a crash; the save points (``save 60 1000``) bound how much that is.
+
+A snapshot is written to ``temp-<pid>.rdb``, synced, and only then renamed over the last one.
+BGSAVE does that in a forked child, and so it is the child that renames; it looks first whether its
+parent still lives, because a store that was opened anew must not have its file replaced by what an
+orphan knew.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import signal
+import time
+from collections.abc import Callable, Iterable
+from typing import ClassVar, Final
+
+from kvcore.codec.rdb import Reader
+from kvcore.command import Command, Family
+from kvcore.config import Config
+from kvcore.errors import SYNTAX, CommandError, PersistenceError
+from kvcore.persistence import Found, Host, Loader, Persistence, View
+from kvcore.snapshot import Child
+from kvcore.storage import File, Storage
+from kvcore_rdb import format
+from kvcore_rdb.delays import SlowLoader, SlowView
+
+SYNC_BYTES: Final = 4 << 20
+RETRY_S: Final = 5
+
+IN_PROGRESS: Final = "ERR Background save already in progress"
+OTHER_CHILD: Final = (
+    "ERR Another child process is active (AOF?): can't BGSAVE right now. "
+    "Use BGSAVE SCHEDULE in order to schedule a BGSAVE whenever possible."
+)
+MISCONF: Final = (
+    "MISCONF Redis is configured to save RDB snapshots, but it's currently unable to persist to "
+    "disk. Commands that may modify the data set are disabled, because this instance is configured "
+    "to report errors during writes if RDB snapshotting fails (stop-writes-on-bgsave-error "
+    "option). Please check the Redis logs for details about the RDB error."
+)
+
+_TEMPORARY: Final = re.compile(r"temp-\d+\.rdb")
+
+
+class RdbPersistence(Persistence):
+    """Snapshots on demand (SAVE, BGSAVE), at save points and at the end.
+
+    ``last_save``  Unix seconds of the last good snapshot, at first of the start
+    ``last_ok``    False once a background save failed, until the next success
+    ``saves``      snapshots that were tried
+    """
+
+    name: ClassVar[str] = "rdb"
+
+    def __init__(self, host: Host) -> None:
+        super().__init__(host)
+        self.last_save = int(time.time())
+        self.last_ok = True
+        self.saves = 0
+        self.keys_loaded = 0
+        self.keys_expired = 0
+        self._last_try = 0.0
+        self._last_seconds = -1
+        self._cow_bytes = 0
+        self._scheduled = False
+        self._refusing = False
+        self._child: Child | None = None
+        self._child_storage = host.storage  # CONFIG SET dir does not move a child
+        self._dirty_before = 0
+        for option in ("save", "stop-writes-on-bgsave-error"):
+            host.config.subscribe(option, self._on_option)
+
+    # Opening ----------------------------------------------------------------------------------
+
+    @classmethod
+    def probe(cls, storage: Storage, config: Config) -> Found:
+        name = str(config["dbfilename"])
+        claims = (name, *_temporary_files(storage))
+        stat = storage.stat(name) if name else None
+        return Found((), claims) if stat is None else Found((name,), claims, stat.mtime)
+
+    def load(self, loader: Loader) -> None:
+        config, storage, log = self.host.config, self.host.storage, self.host.log
+        name = str(config["dbfilename"])
+        checksum = bool(config["rdbchecksum"])
+        stat = storage.stat(name) if name else None
+        if stat is None:
+            return
+        if config["key-load-delay"]:
+            loader = SlowLoader(loader, config)
+        with storage.open(name) as file:
+            reader = Reader(
+                format.source(file, stat.size, loader),
+                path=storage.describe(name),
+                size=stat.size,
+                checksum=checksum,
+            )
+            contents = format.read(reader, loader, checksum=checksum)
+        self.keys_loaded, self.keys_expired = contents.keys, contents.expired
+        loader.note(keys_loaded=contents.keys, keys_expired=contents.expired)
+        for line in contents.warnings():
+            log.warning(line, file=storage.describe(name))
+        log.info(
+            f"Done loading RDB, keys loaded: {contents.keys}, keys expired: {contents.expired}.",
+            produced_by=contents.aux.get("redis-ver", b"an unknown version").decode("latin-1"),
+        )
+
+    def start(self) -> None:
+        """Remove what children of earlier processes left unfinished."""
+        storage = self.host.storage
+        for name in _temporary_files(storage):
+            self.host.log.info(
+                "Removing the unfinished snapshot of a process that is gone",
+                file=storage.describe(name),
+            )
+            storage.remove(name)
+
+    # Snapshots --------------------------------------------------------------------------------
+
+    def snapshot(self, view: View) -> None:
+        """SAVE. Raises PersistenceError; the last snapshot is in place then, writes go on."""
+        self._end_child()  # it knows less than we do, and must not rename after us
+        try:
+            self._write(self.host.storage, view, format.ignore)
+        except OSError as error:
+            self._report(error)
+            self.host.saved("rdb", str(error))
+            raise PersistenceError(f"can't save the snapshot: {error}") from error
+        self.host.log.info("DB saved on disk")
+        self._succeeded(0)
+
+    def bgsave(self) -> None:
+        """Start a snapshot in a child; `cron` notices its end. Raises PersistenceError."""
+        host = self.host
+        self.saves += 1
+        self._last_try = time.time()
+        self._dirty_before = host.dirty
+        self._child_storage = host.storage
+        try:
+            self._child = host.fork("rdb", self._save_in_child)
+        except PersistenceError as error:
+            host.log.warning(f"Can't save in background: {error}")
+            self._failed(str(error))
+            raise
+        self._scheduled = False
+        host.log.info(f"Background saving started by pid {self._child.pid}")
+
+    def _save_in_child(self, view: View, progress: Callable[[int], None]) -> None:
+        self._write(self._child_storage, view, progress)
+
+    def _write(self, storage: Storage, view: View, progress: Callable[[int], None]) -> None:
+        """Put a snapshot in place of the last one. OSError, and the last one stays."""
+        config = self.host.config
+        temp = _temporary_file(os.getpid())
+        done = _Count(progress)
+        if config["rdb-key-save-delay"]:
+            view = SlowView(view, int(config["rdb-key-save-delay"]))
+        try:
+            with contextlib.closing(storage.create(temp)) as file:
+                format.write(
+                    view,
+                    _Sink(file).write if config["rdb-save-incremental-fsync"] else file.append,
+                    compress=bool(config["rdbcompression"]),
+                    checksum=bool(config["rdbchecksum"]),
+                    progress=done,
+                )
+                file.sync()
+            done(done.keys)  # a sync may take long: is our parent still there?
+            storage.rename(temp, str(config["dbfilename"]))
+            storage.sync_dir()
+        except BaseException:
+            with contextlib.suppress(OSError):
+                storage.remove(temp)
+            raise
+
+    def _report(self, error: OSError) -> None:
+        self.host.log.warning(
+            f"Write error saving DB on disk: {error.strerror or error}",
+            file=self.host.storage.describe(str(self.host.config["dbfilename"])),
+        )
+
+    def _succeeded(self, dirty: int) -> None:
+        self.host.dirty = dirty
+        self.last_save = int(time.time())
+        self.last_ok = True
+        self._gate()
+        self.host.saved("rdb")
+
+    def _failed(self, error: str) -> None:
+        self.last_ok = False
+        self._gate()
+        self.host.saved("rdb", error)
+
+    def _gate(self) -> None:
+        """Refuse writes while background saves are wanted and fail, as Redis does."""
+        config = self.host.config
+        refuse = bool(not self.last_ok and config["save"] and config["stop-writes-on-bgsave-error"])
+        if refuse != self._refusing:
+            self._refusing = refuse
+            self.host.refuse_writes(MISCONF if refuse else None)
+
+    def _on_option(self, value: object) -> None:
+        self._gate()
+
+    # Time and children ------------------------------------------------------------------------
+
+    def cron(self, now: float) -> None:
+        child = self._child
+        if child is not None and child.poll():
+            self._child = None
+            self._reap(child)
+        if self.host.active_child is None and (self.last_ok or now - self._last_try > RETRY_S):
+            with contextlib.suppress(PersistenceError):  # it is in the log, and writes are refused
+                self._save_if_due(now)
+
+    def _save_if_due(self, now: float) -> None:
+        if self._scheduled:
+            self.bgsave()
+            return
+        dirty = self.host.dirty
+        for seconds, changes in self.host.config["save"]:
+            if dirty >= changes and now - self.last_save > seconds:
+                self.host.log.info(f"{changes} changes in {seconds} seconds. Saving...")
+                self.bgsave()
+                return
+
+    def _reap(self, child: Child) -> None:
+        log = self.host.log
+        self._last_seconds = int(child.ended) - int(child.started)
+        self._cow_bytes = child.cow_bytes
+        if not child.error:
+            log.info("Background saving terminated with success", keys=child.done)
+            self._succeeded(max(0, self.host.dirty - self._dirty_before))
+            return
+        with contextlib.suppress(OSError):
+            self._child_storage.remove(_temporary_file(child.pid))
+        if child.killed:
+            log.warning(f"Background saving terminated by signal {child.killed}")
+        else:
+            log.warning("Background saving error", error=child.error)
+        # SIGUSR1 is how an operator ends a background save without it counting as a failure.
+        if child.killed != signal.SIGUSR1:
+            self._failed(child.error)
+
+    def _end_child(self) -> None:
+        """Kill a running background save and remove its file; that is no failure."""
+        child = self._child
+        if child is None:
+            return
+        self._child = None
+        if child.running:
+            self.host.log.warning("There is a child saving an .rdb. Killing it!", pid=child.pid)
+            child.kill()
+        with contextlib.suppress(OSError):
+            self._child_storage.remove(_temporary_file(child.pid))
+
+    # Commands ---------------------------------------------------------------------------------
+
+    def commands(self) -> Iterable[Command]:
+        family = Family("server")
+        size = "O(N) where N is the total number of keys in all databases"
+        family("SAVE", 1, "admin noscript no_async_loading no_multi", complexity=size)(
+            self.save_command
+        )
+        family("BGSAVE", -1, "admin noscript no_async_loading", complexity="O(1)")(
+            self.bgsave_command
+        )
+        family(
+            "LASTSAVE", 1, "loading stale fast", acl="@admin @fast @dangerous", complexity="O(1)"
+        )(self.lastsave_command)
+        return family.commands
+
+    def save_command(self, ctx: object, argv: list[bytes]) -> object:
+        """Synchronously saves the database(s) to disk."""
+        if self._child is not None:
+            raise CommandError(IN_PROGRESS)
+        self.saves += 1
+        try:
+            self.snapshot(self.host.view())
+        except PersistenceError:
+            raise CommandError("ERR") from None
+        return "OK"
+
+    def bgsave_command(self, ctx: object, argv: list[bytes]) -> object:
+        """Asynchronously saves the database(s) to disk."""
+        schedule = len(argv) == 2 and argv[1].upper() == b"SCHEDULE"
+        if len(argv) > 1 and not schedule:
+            raise CommandError(SYNTAX)
+        if self._child is not None:
+            raise CommandError(IN_PROGRESS)
+        nested = self.host.in_transaction
+        if nested or self.host.active_child is not None:
+            if not (schedule or nested):
+                raise CommandError(OTHER_CHILD)
+            self._scheduled = True
+            return "Background saving scheduled"
+        try:
+            self.bgsave()
+        except PersistenceError:
+            raise CommandError("ERR") from None
+        return "Background saving started"
+
+    def lastsave_command(self, ctx: object, argv: list[bytes]) -> object:
+        """Returns the Unix timestamp of the last successful save to disk."""
+        return self.last_save
+
+    # INFO and the end -------------------------------------------------------------------------
+
+    def info(self) -> dict[str, object]:
+        child = self._child
+        running = -1 if child is None else int(time.time()) - int(child.started)
+        return {
+            "rdb_changes_since_last_save": self.host.dirty,
+            "rdb_bgsave_in_progress": int(child is not None),
+            "rdb_last_save_time": self.last_save,
+            "rdb_last_bgsave_status": "ok" if self.last_ok else "err",
+            "rdb_last_bgsave_time_sec": self._last_seconds,
+            "rdb_current_bgsave_time_sec": running,
+            "rdb_saves": self.saves,
+            "rdb_last_cow_size": self._cow_bytes,
+            "rdb_last_load_keys_expired": self.keys_expired,
+            "rdb_last_load_keys_loaded": self.keys_loaded,
+        }
+
+    def close(self, save: bool | None) -> None:
+        """A last snapshot if ``save`` asks for it, or by default if there are save points."""
+        self._end_child()
+        if save or (save is None and self.host.config["save"]):
+            self.host.log.info("Saving the final RDB snapshot before exiting.")
+            self.snapshot(self.host.view())
+
+
+class _Sink:
+    """A file that is synced every few megabytes, so that the last sync does not stall the disk."""
+
+    def __init__(self, file: File) -> None:
+        self._file = file
+        self._pending = 0
+
+    def write(self, data: bytes) -> None:
+        self._file.append(data)
+        self._pending += len(data)
+        if self._pending >= SYNC_BYTES:
+            self._file.sync()
+            self._pending = 0
+
+
+class _Count:
+    """Passes progress on and remembers it."""
+
+    def __init__(self, progress: Callable[[int], None]) -> None:
+        self._progress = progress
+        self.keys = 0
+
+    def __call__(self, keys: int) -> None:
+        self.keys = keys
+        self._progress(keys)
+
+
+def _temporary_file(pid: int) -> str:
+    return f"temp-{pid}.rdb"
+
+
+def _temporary_files(storage: Storage) -> list[str]:
+    """Unfinished snapshots, whoever began them."""
+    return [name for name in storage.list() if _TEMPORARY.fullmatch(name)]

@@ -1,0 +1,337 @@
+"""The envelope of an RDB file (Redis: rdb.c): what stands around the values, in both directions.
+
+A file is::
+
+    "REDIS" nnnn                         the version, four digits
+    250 name value                       AUX, any number of times
+    254 db  251 keys expiring            SELECTDB and RESIZEDB, for each database that is not empty
+      [252 ms] type key payload          each key; the data types' own ``save`` and ``load``
+    255 crc64                            EOF; the checksum since version 5, 0 for none
+
+An append-only file may start with one; what comes after the checksum is for its reader then.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from typing import BinaryIO, Final, cast
+
+from kvcore.codec.rdb import Reader, Writer
+from kvcore.errors import CorruptData
+from kvcore.persistence import Loader, View
+from kvcore.version import REDIS_VERSION
+
+VERSION: Final = 10  # what Redis 7.0 writes; every later one loads it
+NEWEST: Final = 12  # Redis 7.4
+MAGIC: Final = b"REDIS"
+
+SLOT_INFO: Final = 244
+FUNCTION2: Final = 245
+FUNCTION_PRE_GA: Final = 246
+MODULE_AUX: Final = 247
+IDLE: Final = 248
+FREQ: Final = 249
+AUX: Final = 250
+RESIZEDB: Final = 251
+EXPIRETIME_MS: Final = 252
+EXPIRETIME: Final = 253
+SELECTDB: Final = 254
+EOF: Final = 255
+
+# Values that some Redis writes and no data type of ours reads.
+FOREIGN_TYPES: Final = {
+    6: "module value (Redis 4 before release)",
+    7: "module value",
+    15: "stream",
+    19: "stream",
+    21: "stream",
+    22: "hash with field expiry (Redis 7.4 before release)",
+    23: "hash with field expiry (Redis 7.4 before release)",
+    24: "hash with field expiry",
+    25: "hash with field expiry",
+}
+
+_MODULE_ALPHABET: Final = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+_REPORT_EVERY: Final = 1024  # keys
+
+
+# Writing ------------------------------------------------------------------------------------------
+
+
+def ignore(keys: int) -> None:
+    """The progress of a write that nobody watches."""
+
+
+def write(
+    view: View,
+    sink: Callable[[bytes], object],
+    *,
+    compress: bool = True,
+    checksum: bool = True,
+    aux: Mapping[str, str | int] = {},
+    version: int = VERSION,
+    progress: Callable[[int], None] = ignore,
+) -> int:
+    """Write all keys of ``view`` as an RDB file to ``sink``; returns how many bytes that were.
+
+    ``sink`` gets the file in pieces of about 256 KiB; what it raises passes through, and the file
+    is unfinished then. ``aux`` adds to the usual AUX fields or replaces them (an AOF's base has
+    ``{"aof-base": 1}``). ``version`` is what the header claims; the payloads are the data types'.
+    ``progress`` is called with the number of keys written, every thousand or so and at the end.
+    """
+    writer = Writer(sink, compress=compress, checksum=checksum)
+    writer.raw(MAGIC + b"%04d" % version)
+    for name, value in {**_usual_aux(), **aux}.items():
+        writer.byte(AUX)
+        writer.string(name.encode())
+        writer.string(str(value).encode())
+    done = 0
+    for db, keys, expiring in view.databases():
+        writer.byte(SELECTDB)
+        writer.length(db)
+        writer.byte(RESIZEDB)
+        writer.length(keys)
+        writer.length(expiring)
+        done = _write_keys(view, db, writer, done, progress)
+    writer.byte(EOF)
+    writer.u64(writer.crc)
+    writer.flush()
+    progress(done)
+    return writer.written
+
+
+def _write_keys(
+    view: View, db: int, writer: Writer, done: int, progress: Callable[[int], None]
+) -> int:
+    """Every key of one database; returns ``done`` plus their number."""
+    types = view.types.by_class
+    for key, value, expiry in view.entries(db):
+        datatype = types[type(value)]
+        if expiry >= 0:
+            writer.raw(b"\xfc" + expiry.to_bytes(8, "little"))
+        writer.byte(datatype.rdb_code(value))
+        writer.string(key)
+        datatype.save(value, writer)
+        done += 1
+        if not done % _REPORT_EVERY:
+            progress(done)
+    return done
+
+
+def _usual_aux() -> dict[str, str | int]:
+    return {
+        "redis-ver": REDIS_VERSION,
+        "redis-bits": 64,
+        "ctime": int(time.time()),
+        "used-mem": _resident_bytes(),
+        "aof-base": 0,
+    }
+
+
+def _resident_bytes() -> int:
+    """Memory that this process holds; 0 where the system does not tell."""
+    try:
+        with open("/proc/self/statm", "rb") as file:
+            return int(file.read().split()[1]) * 4096
+    except (OSError, ValueError, IndexError):
+        return 0
+
+
+# Reading ------------------------------------------------------------------------------------------
+
+
+class Contents:
+    """What a file turned out to hold.
+
+    ``aux``       AUX fields as they stood there
+    ``keys``      keys that were loaded
+    ``expired``   keys that were dropped, their time being over
+    ``functions`` libraries of Redis functions that were skipped
+    ``checked``   whether a checksum stood there
+    """
+
+    version: int
+    aux: dict[str, bytes]
+    keys: int
+    expired: int
+    functions: int
+    checked: bool
+
+    def __init__(self, version: int) -> None:
+        self.version = version
+        self.aux = {}
+        self.keys = 0
+        self.expired = 0
+        self.functions = 0
+        self.checked = False
+
+    def warnings(self) -> list[str]:
+        """What whoever loaded the file should know of it, one line each."""
+        found = []
+        if self.functions:
+            found.append(
+                f"{self.functions} libraries of Redis functions were skipped: they are not "
+                "supported, and what is saved from now on is without them"
+            )
+        if self.version >= 5 and not self.checked:
+            found.append("RDB file was saved with checksum disabled: no check performed.")
+        return found
+
+
+class Metered:
+    """A file that tells the loader how far it has been read: `source` makes one for a Reader."""
+
+    def __init__(self, file: BinaryIO, size: int, loader: Loader) -> None:
+        self._file = file
+        self._size = size
+        self._loader = loader
+        self._done = 0
+
+    def read(self, size: int) -> bytes:
+        data = self._file.read(size)
+        self._done += len(data)
+        self._loader.progress(self._done, self._size)
+        return data
+
+
+def source(file: BinaryIO, size: int, loader: Loader) -> BinaryIO:
+    """``file`` for a `Reader`, reporting every megabyte to ``loader.progress``."""
+    return cast(BinaryIO, Metered(file, size, loader))
+
+
+def read(
+    reader: Reader, loader: Loader, *, checksum: bool = True, keep_expired: bool = False
+) -> Contents:
+    """Read one RDB file and give its keys to ``loader``; stops behind the checksum.
+
+    ``checksum`` must be what ``reader`` was made with. ``keep_expired`` is for the base of an
+    append-only file: the commands that follow were run on all the keys that it holds.
+
+    Raises CorruptData for whatever is no RDB file of version 1 to 12, or holds what this store
+    has no place for; what the loader took until then is incomplete.
+    """
+    contents = Contents(_read_header(reader))
+    try:
+        _read_body(reader, loader, contents, keep_expired)
+    except CorruptData as error:
+        if not error.path:  # the loader's own refusal does not know where we are
+            error.path = reader.path
+            error.offset = reader.offset
+        raise
+    if contents.version >= 5:
+        _check(reader, contents, checksum)
+    return contents
+
+
+def _read_header(reader: Reader) -> int:
+    header = reader.take(9)
+    magic, digits = header[:5], header[5:]
+    if magic != MAGIC or not digits.isdigit():
+        raise reader.fail(f"no RDB file: it starts with {header!r}, not REDIS0010", offset=0)
+    version = int(digits)
+    if not 1 <= version <= NEWEST:
+        error = reader.fail(f"RDB version {version}; versions 1 to {NEWEST} can be read", offset=5)
+        error.advice = "Save the data with Redis 7.4 or earlier, or with Valkey 8"
+        raise error
+    return version
+
+
+def _read_body(reader: Reader, loader: Loader, contents: Contents, keep_expired: bool) -> None:
+    """Everything between the header and the checksum."""
+    types = loader.types.by_code
+    limits = loader.limits
+    now = loader.now
+    db = 0
+    expiry = -1
+    keys = 0
+    while True:
+        code = reader.byte()
+        datatype = types.get(code)
+        if datatype is not None:
+            key = reader.string()
+            value = datatype.load(code, reader, limits)
+            if expiry == -1:
+                loader.restore(db, key, value)
+                keys += 1
+                continue
+            if expiry >= now or keep_expired:
+                loader.restore(db, key, value, max(expiry, 0))
+                keys += 1
+            else:
+                contents.expired += 1
+            expiry = -1
+        elif code == EXPIRETIME_MS:
+            expiry = reader.i64()
+        elif code == EXPIRETIME:
+            expiry = int.from_bytes(reader.take(4), "little", signed=True) * 1000
+        elif code == SELECTDB:
+            db = reader.length()
+        elif code == EOF:
+            contents.keys = keys
+            return
+        else:
+            _read_rare(code, reader, loader, contents)
+
+
+def _read_rare(code: int, reader: Reader, loader: Loader, contents: Contents) -> None:
+    if code == IDLE:  # how long a key was idle, and how often it was used: eviction's business
+        reader.length()
+    elif code == FREQ:
+        reader.byte()
+    elif code == RESIZEDB:  # hints of sizes, which we do not believe
+        reader.length()
+        reader.length()
+    elif code == SLOT_INFO:
+        reader.length()
+        reader.length()
+        reader.length()
+    elif code == AUX:
+        name = reader.string().decode("utf-8", "replace")
+        contents.aux[name] = reader.string()
+        if name == "used-mem" and contents.aux[name].isdigit():
+            loader.note(rdb_used_mem=int(contents.aux[name]))
+    elif code == FUNCTION2:
+        reader.string()
+        contents.functions += 1
+    else:
+        raise _refusal(code, reader)
+
+
+def _refusal(code: int, reader: Reader) -> CorruptData:
+    """The error for a type or an opcode that we do not read."""
+    start = reader.offset - 1
+    if code == MODULE_AUX:
+        error = reader.fail(f"data of the module {module_name(reader.length())!r}", offset=start)
+        error.advice = "Modules of Redis are not supported"
+    elif code == FUNCTION_PRE_GA:
+        error = reader.fail("functions in the format before Redis 7.0's release", offset=start)
+    elif code in FOREIGN_TYPES:
+        key = reader.string()
+        what = FOREIGN_TYPES[code]
+        if code == 7:
+            what = f"value of the module {module_name(reader.length())!r}"
+        error = reader.fail(f"key {key!r} holds a {what} (RDB type {code})", offset=start)
+        error.advice = "This kind of value is not supported; delete the key in Redis and save again"
+    else:
+        error = reader.fail(f"{code} is neither a known type nor an opcode", offset=start)
+    return error
+
+
+def module_name(module: int) -> str:
+    """The name of 9 letters in a module's id of 64 bits (the lowest 10 are its version)."""
+    return "".join(_MODULE_ALPHABET[module >> shift & 63] for shift in range(58, 9, -6))
+
+
+def _check(reader: Reader, contents: Contents, checksum: bool) -> None:
+    found = reader.crc
+    start = reader.offset
+    expected = reader.u64()
+    if expected == 0:
+        return
+    if checksum and found != expected:
+        raise reader.fail(
+            f"wrong checksum: {expected:016x} is written here, the data gives {found:016x}",
+            offset=start,
+        )
+    contents.checked = True

@@ -1,0 +1,440 @@
+"""The envelope of RDB files: what is read, what is refused and how, and that writes read back."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kvcore import families
+from kvcore.codec.rdb import Reader, Writer
+from kvcore.engine import Engine
+from kvcore.errors import CorruptData
+from kvcore.keyspace import Keyspace
+from kvcore.load import EngineLoader, LoadAborted
+from kvcore.snapshot import LiveView
+from kvcore_rdb import format
+from tests.datasets import TYPES, fill
+from tests.support import ServerExited, start_redis
+
+FUTURE = 4_102_444_800_000
+STRING = b"\x00"
+HEADER = b"REDIS0010"
+END = b"\xff" + bytes(8)  # no checksum
+
+
+def keyspace(databases: int = 16) -> Keyspace:
+    made = Keyspace(databases)
+    for datatype in families.kvcore_types():
+        made.types.add(datatype)
+    return made
+
+
+def entries(loaded: Keyspace) -> dict[tuple[int, bytes], tuple[object, int]]:
+    return {(db.index, key): (value, db.expiry(key)) for db, key, value in loaded.walk()}
+
+
+def read(
+    data: bytes, *, checksum: bool = True, keep_expired: bool = False, databases: int = 16
+) -> tuple[dict[tuple[int, bytes], tuple[object, int]], format.Contents]:
+    loaded = keyspace(databases)
+    reader = Reader(io.BytesIO(data), path="dump.rdb", size=len(data), checksum=checksum)
+    contents = format.read(
+        reader, EngineLoader(Engine(loaded)), checksum=checksum, keep_expired=keep_expired
+    )
+    return entries(loaded), contents
+
+
+def write(source: Keyspace, **options: object) -> bytes:
+    pieces: list[bytes] = []
+    size = format.write(LiveView(source), pieces.append, **options)  # type: ignore[arg-type]
+    data = b"".join(pieces)
+    assert size == len(data)
+    return data
+
+
+def rdb_string(text: bytes) -> bytes:
+    writer = Writer(compress=False)
+    writer.string(text)
+    return writer.getvalue()
+
+
+def pair(key: bytes, value: bytes) -> bytes:
+    return STRING + rdb_string(key) + rdb_string(value)
+
+
+def refuse(data: bytes, *, checksum: bool = True, databases: int = 16) -> CorruptData:
+    with pytest.raises(CorruptData) as caught:
+        read(data, checksum=checksum, databases=databases)
+    assert caught.value.path == "dump.rdb"
+    assert 0 <= caught.value.offset <= len(data)
+    return caught.value
+
+
+# The header -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("version", range(1, 13))
+def test_versions_that_are_read(version: int) -> None:
+    trailer = b"\xff" if version < 5 else END
+    found, contents = read(b"REDIS%04d" % version + b"\xfe\x00" + pair(b"k", b"v") + trailer)
+    assert found == {(0, b"k"): (b"v", -1)}
+    assert contents.version == version
+
+
+@pytest.mark.parametrize("version", [0, 13, 80, 9999])
+def test_other_versions_are_refused_by_number(version: int) -> None:
+    error = refuse(b"REDIS%04d" % version + END)
+    assert f"version {version};" in str(error)
+    assert error.offset == 5
+
+
+@pytest.mark.parametrize(
+    "header",
+    [b"VALKEY080", b"redis0010", b"REDIS+010", b"REDIS 010", b"REDIS10\r\n", b"*2\r\n$6\r\nS"],
+)
+def test_what_is_no_header_is_refused(header: bytes) -> None:
+    error = refuse(header + END)
+    assert "no RDB file" in str(error)
+    assert error.offset == 0
+
+
+@pytest.mark.parametrize("data", [b"", b"R", b"REDIS", b"REDIS001"])
+def test_a_file_shorter_than_its_header(data: bytes) -> None:
+    assert "unexpected end of file" in str(refuse(data))
+
+
+# Opcodes --------------------------------------------------------------------------------------
+
+
+def test_expiry_in_seconds_and_milliseconds() -> None:
+    found, _ = read(
+        HEADER
+        + b"\xfd" + (2_000_000_000).to_bytes(4, "little") + pair(b"s", b"1")
+        + b"\xfc" + FUTURE.to_bytes(8, "little") + pair(b"ms", b"2")
+        + pair(b"never", b"3")
+        + END
+    )  # fmt: skip
+    assert found == {
+        (0, b"s"): (b"1", 2_000_000_000_000),
+        (0, b"ms"): (b"2", FUTURE),
+        (0, b"never"): (b"3", -1),
+    }
+
+
+def test_expired_keys_are_dropped_and_counted() -> None:
+    past = b"\xfc" + (1000).to_bytes(8, "little")
+    found, contents = read(HEADER + past + pair(b"gone", b"1") + pair(b"here", b"2") + END)
+    assert found == {(0, b"here"): (b"2", -1)}
+    assert (contents.keys, contents.expired) == (1, 1)
+
+
+@pytest.mark.parametrize("when", [1000, 0, -7])
+def test_the_base_of_an_aof_keeps_expired_keys(when: int) -> None:
+    past = b"\xfc" + when.to_bytes(8, "little", signed=True)
+    found, contents = read(HEADER + past + pair(b"k", b"v") + END, keep_expired=True)
+    assert found == {(0, b"k"): (b"v", max(when, 0))}
+    assert (contents.keys, contents.expired) == (1, 0)
+
+
+def test_hints_that_are_read_over() -> None:
+    found, _ = read(
+        HEADER
+        + b"\xfe\x00"
+        + b"\xfb\xff\x01"[:1] + b"\x81" + b"\xff" * 8 + b"\x00"  # RESIZEDB with absurd numbers
+        + b"\xf4\x05\x40\x80\x01"  # SLOT_INFO
+        + b"\xf8\x80\x00\x01\x00\x00" + pair(b"idle", b"1")
+        + b"\xf9\xff" + pair(b"freq", b"2")
+        + b"\xfc" + FUTURE.to_bytes(8, "little") + b"\xf9\x01" + pair(b"both", b"3")
+        + END
+    )  # fmt: skip
+    assert found == {
+        (0, b"idle"): (b"1", -1),
+        (0, b"freq"): (b"2", -1),
+        (0, b"both"): (b"3", FUTURE),
+    }
+
+
+def test_aux_fields() -> None:
+    aux = b"\xfa" + rdb_string(b"redis-ver") + rdb_string(b"7.4.0")
+    aux += b"\xfa" + rdb_string(b"used-mem") + rdb_string(b"123456")
+    aux += b"\xfa" + rdb_string(b"\xff?") + rdb_string(b"")
+    data = HEADER + aux + END
+    loader = EngineLoader(Engine(keyspace()))
+    contents = format.read(Reader(data), loader, checksum=False)
+    assert contents.aux == {"redis-ver": b"7.4.0", "used-mem": b"123456", "\N{REPLACEMENT CHARACTER}?": b""}  # fmt: skip  # noqa: E501
+    assert loader.facts["rdb_used_mem"] == 123456
+
+
+def test_databases_are_kept_apart() -> None:
+    found, _ = read(HEADER + b"\xfe\x02" + pair(b"k", b"2") + b"\xfe\x0f" + pair(b"k", b"f") + END)
+    assert found == {(2, b"k"): (b"2", -1), (15, b"k"): (b"f", -1)}
+
+
+def test_a_database_out_of_range_is_refused_with_advice() -> None:
+    error = refuse(HEADER + b"\xfe\x05" + pair(b"k", b"v") + END, databases=4)
+    assert "database 5 is out of range" in str(error)
+    assert "databases 6" in error.advice
+
+
+def test_a_key_that_is_there_twice_is_refused() -> None:
+    error = refuse(HEADER + pair(b"twin", b"1") + pair(b"twin", b"2") + END)
+    assert "twin" in str(error)
+
+
+def test_functions_are_skipped_with_a_warning() -> None:
+    code = b"\xf5" + rdb_string(b"#!lua name=f\nredis.register_function('f', f)")
+    found, contents = read(HEADER + code + code + pair(b"k", b"v") + END)
+    assert found == {(0, b"k"): (b"v", -1)}
+    assert contents.functions == 2
+    assert any("2 libraries" in line for line in contents.warnings())
+
+
+def test_functions_of_release_candidates_are_refused() -> None:
+    assert "before Redis 7.0" in str(refuse(HEADER + b"\xf6\x00" + END))
+
+
+@pytest.mark.parametrize(
+    ("code", "name"),
+    [
+        (6, "module"),
+        (15, "stream"),
+        (19, "stream"),
+        (21, "stream"),
+        (22, "field expiry"),
+        (23, "field expiry"),
+        (24, "field expiry"),
+        (25, "field expiry"),
+    ],
+)
+def test_foreign_types_are_named_with_key_and_offset(code: int, name: str) -> None:
+    before = HEADER + pair(b"fine", b"1")
+    error = refuse(before + bytes([code]) + rdb_string(b"the key") + b"\x00" * 9 + END)
+    assert name in str(error)
+    assert f"type {code}" in str(error)
+    assert "the key" in str(error)
+    assert error.offset == len(before)
+
+
+@pytest.mark.parametrize("code", [8, 26, 100, 200, 243])
+def test_what_is_neither_type_nor_opcode(code: int) -> None:
+    error = refuse(HEADER + bytes([code]) + rdb_string(b"k") + END)
+    assert str(code) in str(error)
+    assert error.offset == len(HEADER)
+
+
+# The checksum ---------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def small() -> bytes:
+    """A file with a bit of everything that strings have, its checksum on."""
+    made = keyspace()
+    first, other = made.databases[0], made.databases[3]
+    first.set(b"plain", b"value")
+    first.set(b"number", 12345)
+    first.set(b"compressed", b"abcabcabc" * 30)
+    first.set(b"expiring", b"x")
+    first.expire_at(b"expiring", FUTURE)
+    other.set(b"", b"")
+    return write(made)
+
+
+def test_a_wrong_checksum_is_refused(small: bytes) -> None:
+    assert "wrong checksum" in str(refuse(small[:-1] + bytes([small[-1] ^ 1])))
+
+
+def test_a_checksum_is_not_looked_at_if_told_so(small: bytes) -> None:
+    damaged = small[:-1] + bytes([small[-1] ^ 1])
+    assert read(damaged, checksum=False)[0] == read(small)[0]
+
+
+def test_a_file_without_checksum_is_read_with_a_warning(small: bytes) -> None:
+    found, contents = read(small[:-8] + bytes(8))
+    assert found == read(small)[0]
+    assert not contents.checked
+    assert any("checksum disabled" in line for line in contents.warnings())
+
+
+def test_what_follows_the_checksum_is_left_alone(small: bytes) -> None:
+    data = small + b"*1\r\n$4\r\nPING\r\n"
+    reader = Reader(io.BytesIO(data), size=len(data), checksum=True)
+    format.read(reader, EngineLoader(Engine(keyspace())))
+    assert reader.offset == len(small)
+    assert reader.take(4) == b"*1\r\n"
+
+
+# Damage ---------------------------------------------------------------------------------------
+
+
+def test_every_truncation_is_refused(small: bytes) -> None:
+    for size in range(len(small)):
+        refuse(small[:size])
+        refuse(small[:size], checksum=False)
+
+
+def test_every_flipped_bit_is_refused(small: bytes) -> None:
+    for position in range(len(small)):
+        for bit in range(8):
+            damaged = bytearray(small)
+            damaged[position] ^= 1 << bit
+            refuse(bytes(damaged))
+
+
+def test_without_checksum_a_flipped_bit_never_fails_in_another_way(small: bytes) -> None:
+    for damaged in flips(small[:-8] + bytes(8)):
+        with contextlib.suppress(CorruptData):
+            read(damaged, checksum=False)
+
+
+def flips(data: bytes) -> Iterator[bytes]:
+    for position in range(len(data)):
+        for bit in range(8):
+            damaged = bytearray(data)
+            damaged[position] ^= 1 << bit
+            yield bytes(damaged)
+
+
+@pytest.mark.parametrize("kind", TYPES)
+def test_no_flipped_bit_of_a_value_fails_in_another_way(tmp_path: Path, kind: str) -> None:
+    with start_redis(tmp_path, "--rdbchecksum", "no") as server:
+        client = server.client()
+        fill(client, 30, 3, (kind,))
+        for key in client.keys("*"):
+            if client.memory_usage(key) > 300:
+                client.delete(key)
+        assert client.dbsize() > 2
+        client.save()
+    data = (tmp_path / "dump.rdb").read_bytes()
+    for damaged in flips(data):
+        with contextlib.suppress(CorruptData):
+            read(damaged, checksum=False)
+
+
+@given(st.binary(max_size=200))
+def test_noise_after_the_header_never_fails_in_another_way(noise: bytes) -> None:
+    with contextlib.suppress(CorruptData):
+        read(HEADER + noise, checksum=False)
+
+
+def test_a_length_beyond_the_file_fails_at_once() -> None:
+    error = refuse(HEADER + STRING + b"\x81" + (1 << 60).to_bytes(8, "big") + b"key")
+    assert "unexpected end of file" in str(error)
+
+
+# Writing --------------------------------------------------------------------------------------
+
+texts = st.one_of(
+    st.binary(max_size=80),
+    st.integers(-(2**63), 2**63 - 1).map(lambda n: b"%d" % n),
+    st.sampled_from([b"a" * 64, b"ab" * 9000, b"-0", b"007"]),
+)
+
+
+@given(
+    st.dictionaries(
+        st.tuples(st.integers(0, 15), texts),
+        st.tuples(texts, st.one_of(st.just(-1), st.integers(FUTURE, 2**62))),
+        max_size=30,
+    ),
+    st.booleans(),
+    st.booleans(),
+)
+def test_what_is_written_reads_back(
+    data: dict[tuple[int, bytes], tuple[bytes, int]], compress: bool, checksum: bool
+) -> None:
+    made = keyspace()
+    for (db, key), (value, expiry) in data.items():
+        made.databases[db].set(key, value)
+        if expiry >= 0:
+            made.databases[db].expire_at(key, expiry)
+    found, contents = read(write(made, compress=compress, checksum=checksum))
+    assert found == data
+    assert contents.keys == len(data)
+    assert contents.checked == checksum
+
+
+def test_aux_and_version_are_the_callers(tmp_path: Path) -> None:
+    data = write(keyspace(), aux={"aof-base": 1, "mine": "x"}, version=11)
+    _, contents = read(data)
+    assert contents.version == 11
+    assert contents.aux["aof-base"] == b"1"
+    assert contents.aux["mine"] == b"x"
+    assert contents.aux["redis-bits"] == b"64"
+    assert contents.aux["ctime"].isdigit()
+
+
+def test_progress_of_a_write_and_of_a_read() -> None:
+    made = keyspace()
+    for number in range(5000):
+        made.databases[number % 2].set(b"%d" % number, b"x" * 400)
+    told: list[int] = []
+    data = write(made, compress=False, progress=told.append)
+    assert told == sorted(told)
+    assert told[-1] == 5000
+    assert len(told) > 3
+
+    seen: list[tuple[int, int]] = []
+    loader = EngineLoader(Engine(keyspace()), lambda done, total: seen.append((done, total)))
+    source = format.source(io.BytesIO(data), len(data), loader)
+    format.read(Reader(source, size=len(data), checksum=True), loader)
+    assert seen == sorted(seen)
+    assert seen[-1] == (len(data), len(data))
+    assert len(seen) >= 2
+
+
+def test_a_load_can_be_stopped() -> None:
+    loader = EngineLoader(Engine(keyspace()))
+    loader.abort.set()
+    data = HEADER + END
+    with pytest.raises(LoadAborted):
+        format.read(Reader(format.source(io.BytesIO(data), len(data), loader)), loader)
+
+
+def test_an_error_of_the_sink_passes_through() -> None:
+    made = keyspace()
+    made.databases[0].set(b"k", b"v")
+
+    def full(data: bytes) -> None:
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(OSError, match="No space left"):
+        format.write(LiveView(made), full)
+
+
+# As Redis does --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "data"),
+    [
+        ("trailing bytes", HEADER + pair(b"k", b"v") + END + b"garbage"),
+        ("no database selected", HEADER + pair(b"k", b"v") + END),
+        ("unknown aux", HEADER + b"\xfa\x01x\x01y" + pair(b"k", b"v") + END),
+        ("lenient digits", b"REDIS 010" + pair(b"k", b"v") + END),
+        ("unknown type", HEADER + b"\x1e" + rdb_string(b"k") + rdb_string(b"v") + END),
+        ("no end", HEADER + pair(b"k", b"v")),
+        ("half a checksum", HEADER + pair(b"k", b"v") + END[:-3]),
+        ("idle then expiry", HEADER + b"\xf8\x01\xfc" + FUTURE.to_bytes(8, "little")
+         + pair(b"k", b"v") + END),
+        ("integer in place of a length", HEADER + b"\xfe\xc0\x01" + pair(b"k", b"v") + END),
+    ],
+)  # fmt: skip
+def test_redis_takes_what_we_take(tmp_path: Path, name: str, data: bytes) -> None:
+    """One exception: Redis reads the digits of the version with atoi, we do not."""
+    (tmp_path / "dump.rdb").write_bytes(data)
+    try:
+        with start_redis(tmp_path) as redis:
+            taken = redis.client().keys("*") == [b"k"]
+    except ServerExited:
+        taken = False
+    try:
+        ours = list(read(data)[0]) == [(0, b"k")]
+    except CorruptData:
+        ours = False
+    assert ours == (taken and name != "lenient digits")

@@ -1,0 +1,628 @@
+"""The policy: SAVE, BGSAVE, save points, and that no failure costs the snapshot that is there.
+
+The store runs in this process and time is handed to its `cron`, so nothing waits for a clock;
+children are real.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+import kvcore
+from kvcore.config import Config
+from kvcore.errors import CommandError, CorruptData, PersistenceError
+from kvcore.instance import Instance
+from kvcore.session import Session
+from kvcore.storage import File, LocalStorage, Storage
+from kvcore_rdb import MISCONF, RdbPersistence
+
+SLOW = 50_000  # rdb-key-save-delay in µs: a child that saves three keys is met alive
+DEADLINE_S = 30
+
+
+class Opened:
+    """A store without a clock of its own."""
+
+    def __init__(self, instance: Instance) -> None:
+        self.instance = instance
+        assert isinstance(instance.persistence, RdbPersistence)
+        self.rdb = instance.persistence
+        instance.lock()
+        instance.load()
+        self.session = Session(instance.engine)
+
+    def do(self, *words: str | bytes) -> object:
+        """Run a command; an error reply is returned as its text."""
+        argv = [word.encode() if isinstance(word, str) else word for word in words]
+        try:
+            return self.session.execute(argv)
+        except CommandError as error:
+            return f"-{error}"
+
+    def set(self, *keys: str) -> None:
+        for key in keys:
+            assert self.do("SET", key, "value of " + key) == "OK"
+
+    def keys(self) -> list[bytes]:
+        return sorted(key for _, key, _ in self.instance.keyspace.walk())
+
+    def wait(self) -> None:
+        """Until the child is gone and its end was noticed."""
+        deadline = time.monotonic() + DEADLINE_S
+        while self.rdb.info()["rdb_bgsave_in_progress"]:
+            assert time.monotonic() < deadline
+            self.instance.cron()
+            time.sleep(0.005)
+
+    def info(self, field: str) -> object:
+        return self.rdb.info()["rdb_" + field]
+
+
+Opener = Callable[..., Opened]
+
+
+@pytest.fixture
+def open_store(tmp_path: Path) -> Iterator[Opener]:
+    """Opens stores on one folder; none writes by itself (no save points) unless told to."""
+    stores: list[Opened] = []
+
+    def opener(
+        *, storage: Storage | None = None, hooks: tuple[object, ...] = (), **options: object
+    ) -> Opened:
+        config = Config()
+        config.set_keywords({"dir": str(tmp_path), "persistence": "rdb", "save": "", **options})
+        stores.append(Opened(Instance(config, hooks=hooks, storage=storage)))
+        return stores[-1]
+
+    yield opener
+    for store in stores:
+        store.instance.shutdown(False, force=True)
+
+
+def snapshot_files(folder: Path) -> list[str]:
+    return sorted(entry.name for entry in folder.iterdir() if entry.suffix == ".rdb")
+
+
+def reopen(opener: Opener, store: Opened) -> Opened:
+    store.instance.shutdown(False)
+    return opener()
+
+
+# SAVE and BGSAVE ------------------------------------------------------------------------------
+
+
+def test_save_keeps_everything(open_store: Opener, tmp_path: Path) -> None:
+    store = open_store()
+    store.set("a", "b")
+    assert store.do("SAVE") == "OK"
+    assert store.info("changes_since_last_save") == 0
+    assert snapshot_files(tmp_path) == ["dump.rdb"]
+    store.set("lost")
+    assert reopen(open_store, store).keys() == [b"a", b"b"]
+
+
+def test_bgsave_keeps_what_was_there_when_it_began(open_store: Opener, tmp_path: Path) -> None:
+    store = open_store(rdb_key_save_delay=SLOW)
+    store.set("a", "b")
+    assert store.do("BGSAVE") == "Background saving started"
+    assert store.info("bgsave_in_progress") == 1
+    store.set("later")
+    store.do("SET", "a", "changed")
+    assert store.do("BGSAVE") == "-ERR Background save already in progress"
+    assert store.do("BGSAVE", "SCHEDULE") == "-ERR Background save already in progress"
+    assert store.do("SAVE") == "-ERR Background save already in progress"
+    store.wait()
+    assert store.info("last_bgsave_status") == "ok"
+    assert store.info("changes_since_last_save") == 2
+    assert snapshot_files(tmp_path) == ["dump.rdb"]
+    again = reopen(open_store, store)
+    assert again.keys() == [b"a", b"b"]
+    assert again.do("GET", "a") == b"value of a"
+
+
+def test_bgsave_of_nothing(open_store: Opener, tmp_path: Path) -> None:
+    store = open_store()
+    assert store.do("bgsave", "schedule") == "Background saving started"
+    store.wait()
+    assert snapshot_files(tmp_path) == ["dump.rdb"]
+
+
+@pytest.mark.parametrize("words", [("NOW",), ("SCHEDULE", "x"), ("",)])
+def test_bgsave_with_other_words(open_store: Opener, words: tuple[str, ...]) -> None:
+    assert open_store().do("BGSAVE", *words) == "-ERR syntax error"
+
+
+def test_save_is_refused_in_a_transaction(open_store: Opener) -> None:
+    store = open_store()
+    store.session.multi()
+    assert store.do("SAVE") == "-ERR Command not allowed inside a transaction"
+
+
+def test_bgsave_in_a_transaction_is_scheduled(open_store: Opener, tmp_path: Path) -> None:
+    store = open_store()
+    store.session.multi()
+    store.do("SET", "k", "v")
+    store.do("BGSAVE")
+    store.do("LASTSAVE")
+    assert store.session.exec() == ["OK", "Background saving scheduled", store.rdb.last_save]
+    assert store.info("bgsave_in_progress") == 0
+    store.instance.cron()
+    assert store.info("bgsave_in_progress") == 1
+    store.wait()
+    assert reopen(open_store, store).keys() == [b"k"]
+
+
+def test_beside_another_child(open_store: Opener) -> None:
+    """As while the log is rewritten: BGSAVE waits if told to, SAVE needs no child."""
+    store = open_store()
+    store.set("k")
+    other = store.instance.fork("aof", lambda view, progress: time.sleep(DEADLINE_S))
+    assert str(store.do("BGSAVE")).startswith("-ERR Another child process is active (AOF?): can't")
+    assert store.do("BGSAVE", "SCHEDULE") == "Background saving scheduled"
+    store.instance.cron()
+    assert store.info("bgsave_in_progress") == 0
+    assert store.do("SAVE") == "OK"
+    other.kill()
+    store.instance.cron()
+    assert store.info("bgsave_in_progress") == 1
+    store.wait()
+    store.instance.cron()
+    assert store.info("bgsave_in_progress") == 0, "it was scheduled once"
+
+
+def test_lastsave(open_store: Opener) -> None:
+    store = open_store()
+    before = int(time.time()) - 100
+    store.rdb.last_save = before
+    assert store.do("LASTSAVE") == before
+    store.do("BGSAVE")
+    assert store.do("LASTSAVE") == before, "it has only begun"
+    store.wait()
+    after = store.do("LASTSAVE")
+    assert isinstance(after, int)
+    assert after > before
+    assert store.info("last_save_time") == after
+
+
+def test_fields_of_info(open_store: Opener) -> None:
+    store = open_store()
+    assert list(store.rdb.info()) == [
+        "rdb_changes_since_last_save",
+        "rdb_bgsave_in_progress",
+        "rdb_last_save_time",
+        "rdb_last_bgsave_status",
+        "rdb_last_bgsave_time_sec",
+        "rdb_current_bgsave_time_sec",
+        "rdb_saves",
+        "rdb_last_cow_size",
+        "rdb_last_load_keys_expired",
+        "rdb_last_load_keys_loaded",
+    ]
+    assert store.info("last_bgsave_time_sec") == -1
+    assert store.info("current_bgsave_time_sec") == -1
+    store.set("a", "b")
+    store.do("PEXPIREAT", "b", "1")
+    store.instance.keyspace.databases[0].set(b"expired", b"")
+    store.instance.keyspace.databases[0].expire_at(b"expired", 1)
+    store.do("SAVE")
+    store.do("BGSAVE")
+    assert store.info("current_bgsave_time_sec") in (0, 1)
+    store.wait()
+    assert store.info("last_bgsave_time_sec") in (0, 1)
+    assert store.info("saves") == 2
+    again = reopen(open_store, store)
+    assert again.info("last_load_keys_expired") == 1
+    assert again.info("last_load_keys_loaded") == len(again.keys())
+
+
+def test_hooks_hear_of_every_end(open_store: Opener) -> None:
+    heard: list[tuple[str, bool, str]] = []
+
+    class Listener:
+        @kvcore.hookimpl
+        def kvcore_saved(self, purpose: str, ok: bool, error: str) -> None:
+            heard.append((purpose, ok, error))
+
+    store = open_store(hooks=(Listener(),))
+    store.do("SAVE")
+    store.do("BGSAVE")
+    store.wait()
+    assert heard == [("rdb", True, ""), ("rdb", True, "")]
+    store.do("BGSAVE")
+    store.rdb._child.kill()  # type: ignore[union-attr]
+    store.wait()
+    assert heard[2][:2] == ("rdb", False)
+    assert "signal 9" in heard[2][2]
+
+
+# Save points ----------------------------------------------------------------------------------
+
+
+def test_a_save_point_needs_changes_and_time(open_store: Opener, tmp_path: Path) -> None:
+    store = open_store(save="100 3")
+    start = store.rdb.last_save
+    store.set("a", "b")
+    store.rdb.cron(start + 1000)
+    assert store.info("bgsave_in_progress") == 0, "two changes are not enough"
+    store.set("c")
+    store.rdb.cron(start + 100)
+    assert store.info("bgsave_in_progress") == 0, "a hundred seconds are not over"
+    store.rdb.cron(start + 101)
+    assert store.info("bgsave_in_progress") == 1
+    store.wait()
+    assert reopen(open_store, store).keys() == [b"a", b"b", b"c"]
+
+
+def test_after_a_failure_a_save_point_waits_some_seconds(open_store: Opener) -> None:
+    store = open_store(save="100 1", rdb_key_save_delay=SLOW)
+    store.set("a")
+    start = store.rdb.last_save + 101
+    store.rdb.cron(start)
+    os.kill(store.rdb._child.pid, signal.SIGKILL)  # type: ignore[union-attr]
+    store.wait()
+    tried = time.time()
+    store.rdb.cron(tried + 4)
+    assert store.info("bgsave_in_progress") == 0
+    store.rdb.cron(tried + 200)
+    assert store.info("bgsave_in_progress") == 1
+    store.wait()
+    assert store.info("last_bgsave_status") == "ok"
+
+
+# A child that dies ----------------------------------------------------------------------------
+
+
+def kill_child(store: Opened, number: signal.Signals) -> None:
+    assert store.do("BGSAVE") == "Background saving started"
+    os.kill(store.rdb._child.pid, number)  # type: ignore[union-attr]
+    store.wait()
+
+
+def test_a_killed_child_leaves_the_last_snapshot(open_store: Opener, tmp_path: Path) -> None:
+    store = open_store(rdb_key_save_delay=SLOW)
+    store.set("a")
+    store.do("SAVE")
+    before = (tmp_path / "dump.rdb").read_bytes()
+    store.set("b", "c")
+    assert store.do("BGSAVE") == "Background saving started"
+    child = store.rdb._child
+    assert child is not None
+    deadline = time.monotonic() + DEADLINE_S
+    while f"temp-{child.pid}.rdb" not in snapshot_files(tmp_path):
+        assert time.monotonic() < deadline
+        time.sleep(0.002)
+    os.kill(child.pid, signal.SIGKILL)
+    store.wait()
+    assert store.info("last_bgsave_status") == "err"
+    assert store.info("changes_since_last_save") == 2
+    assert snapshot_files(tmp_path) == ["dump.rdb"]
+    assert (tmp_path / "dump.rdb").read_bytes() == before
+
+
+def test_writes_are_refused_after_a_failed_background_save(open_store: Opener) -> None:
+    store = open_store(save="3600 1000", rdb_key_save_delay=SLOW)
+    store.set("a")
+    kill_child(store, signal.SIGKILL)
+    assert store.do("SET", "b", "1") == f"-{MISCONF}"
+    assert store.do("PING") == f"-{MISCONF}"
+    assert store.do("GET", "a") == b"value of a"
+    assert store.do("SAVE") == "OK"
+    assert store.do("SET", "b", "1") == "OK"
+
+
+def test_a_background_save_that_works_heals_too(open_store: Opener) -> None:
+    store = open_store(save="3600 1000", rdb_key_save_delay=SLOW)
+    store.set("a")
+    kill_child(store, signal.SIGKILL)
+    assert store.do("SET", "b", "1") == f"-{MISCONF}"
+    store.do("BGSAVE")
+    store.wait()
+    assert store.do("SET", "b", "1") == "OK"
+
+
+@pytest.mark.parametrize("options", [{"save": ""}, {"stop_writes_on_bgsave_error": False}], ids=str)
+def test_writes_go_on_where_nobody_relies_on_snapshots(
+    open_store: Opener, options: dict[str, object]
+) -> None:
+    store = open_store(rdb_key_save_delay=SLOW, **{"save": "3600 1000", **options})
+    store.set("a")
+    kill_child(store, signal.SIGKILL)
+    assert store.info("last_bgsave_status") == "err"
+    assert store.do("SET", "b", "1") == "OK"
+
+
+def test_config_set_opens_and_closes_the_gate(open_store: Opener) -> None:
+    store = open_store(save="3600 1000", rdb_key_save_delay=SLOW)
+    store.set("a")
+    kill_child(store, signal.SIGKILL)
+    refused, fine = f"-{MISCONF}", "OK"
+    for name, value, expected in (
+        ("stop-writes-on-bgsave-error", "no", fine),
+        ("stop-writes-on-bgsave-error", "yes", refused),
+        ("save", "", fine),
+        ("save", "3600 1000", refused),
+    ):
+        store.instance.config.set([(name, value)])
+        assert store.do("SET", "b", "1") == expected, (name, value)
+
+
+def test_sigusr1_is_no_failure(open_store: Opener, tmp_path: Path) -> None:
+    store = open_store(save="3600 1000", rdb_key_save_delay=SLOW)
+    store.set("a")
+    kill_child(store, signal.SIGUSR1)
+    assert store.info("last_bgsave_status") == "ok"
+    assert store.do("SET", "b", "1") == "OK"
+    assert snapshot_files(tmp_path) == []
+
+
+def test_an_older_snapshot_never_replaces_a_newer(open_store: Opener, tmp_path: Path) -> None:
+    """What is written in the foreground while a child runs (FLUSHALL, DEBUG RELOAD) is newer."""
+    store = open_store(rdb_key_save_delay=SLOW)
+    store.set("a", "b")
+    store.do("BGSAVE")
+    store.set("c")
+    store.rdb.snapshot(store.instance.view())
+    assert store.instance.active_child is None
+    assert snapshot_files(tmp_path) == ["dump.rdb"]
+    assert reopen(open_store, store).keys() == [b"a", b"b", b"c"]
+
+
+def test_a_child_whose_parent_died_replaces_nothing(open_store: Opener, tmp_path: Path) -> None:
+    store = open_store(rdb_key_save_delay=SLOW)
+    store.set("a", "b", "c")
+    store.do("SAVE")
+    before = (tmp_path / "dump.rdb").stat().st_ino
+    pid = os.fork()
+    if pid == 0:  # a process that starts a background save and dies at once
+        store.rdb._child = None
+        store.rdb.bgsave()
+        os._exit(0)
+    assert os.waitpid(pid, 0)[1] == 0
+    deadline = time.monotonic() + 3 * SLOW / 1e6 + 0.3
+    while time.monotonic() < deadline:
+        assert (tmp_path / "dump.rdb").stat().st_ino == before
+        time.sleep(0.01)
+
+
+# Opening and closing --------------------------------------------------------------------------
+
+
+def test_an_empty_folder_is_an_empty_store(open_store: Opener, tmp_path: Path) -> None:
+    assert open_store().keys() == []
+    assert snapshot_files(tmp_path) == []
+
+
+def test_what_earlier_processes_left_unfinished_is_removed(
+    open_store: Opener, tmp_path: Path
+) -> None:
+    store = open_store()
+    store.set("a")
+    store.do("SAVE")
+    store.instance.shutdown(False)
+    (tmp_path / "temp-999999.rdb").write_bytes(b"REDIS0010 half of it")
+    (tmp_path / "temp-mine.rdb").write_bytes(b"not of a process")
+    assert open_store().keys() == [b"a"]
+    assert snapshot_files(tmp_path) == ["dump.rdb", "temp-mine.rdb"]
+
+
+def test_a_damaged_file_stops_the_start_and_stays(open_store: Opener, tmp_path: Path) -> None:
+    store = open_store()
+    store.set("a")
+    store.do("SAVE")
+    store.instance.shutdown(False)
+    path = tmp_path / "dump.rdb"
+    damaged = path.read_bytes()[:-9]
+    path.write_bytes(damaged)
+    with pytest.raises(CorruptData, match="unexpected end of file") as caught:
+        kvcore.open(str(tmp_path), "rdb")
+    assert caught.value.path == str(path)
+    assert path.read_bytes() == damaged
+    assert snapshot_files(tmp_path) == ["dump.rdb"]
+
+
+@pytest.mark.parametrize(
+    ("points", "save", "written"),
+    [
+        ("", None, False),
+        ("", True, True),
+        ("3600 1", None, True),
+        ("3600 1", False, False),
+    ],
+)
+def test_a_last_snapshot(
+    open_store: Opener, tmp_path: Path, points: str, save: bool | None, written: bool
+) -> None:
+    store = open_store(save=points)
+    store.set("a")
+    store.instance.shutdown(save)
+    assert snapshot_files(tmp_path) == (["dump.rdb"] if written else [])
+
+
+def test_closing_ends_a_running_child(open_store: Opener, tmp_path: Path) -> None:
+    store = open_store(save="3600 1", rdb_key_save_delay=SLOW)
+    store.set("a", "b", "c")
+    store.do("BGSAVE")
+    child = store.rdb._child
+    assert child is not None
+    store.set("d")
+    store.instance.config.set([("rdb-key-save-delay", "0")])
+    store.instance.shutdown()
+    assert not child.running
+    assert snapshot_files(tmp_path) == ["dump.rdb"]
+    assert open_store().keys() == [b"a", b"b", b"c", b"d"]
+
+
+def test_a_load_may_be_slowed_down(open_store: Opener) -> None:
+    store = open_store()
+    store.set("a", "b")
+    store.do("SAVE")
+    store.instance.shutdown(False)
+    assert open_store(key_load_delay=-1).keys() == [b"a", b"b"]
+
+
+# CONFIG SET -----------------------------------------------------------------------------------
+
+
+def test_another_name_and_folder_take_effect(open_store: Opener, tmp_path: Path) -> None:
+    store = open_store(enable_protected_configs="yes")
+    store.set("a")
+    store.instance.config.set([("dbfilename", "other.rdb")])
+    assert store.do("SAVE") == "OK"
+    assert snapshot_files(tmp_path) == ["other.rdb"]
+    folder = tmp_path / "elsewhere"
+    folder.mkdir()
+    store.instance.config.set([("dir", str(folder))])
+    assert store.do("BGSAVE") == "Background saving started"
+    store.wait()
+    assert snapshot_files(folder) == ["other.rdb"]
+    with kvcore.open(str(folder), "rdb", dbfilename="other.rdb", save="") as moved:
+        assert moved.get("a") == b"value of a"
+
+
+def test_compression_takes_effect(open_store: Opener, tmp_path: Path) -> None:
+    store = open_store()
+    store.do("SET", "a", "x" * 10_000)
+    store.do("SAVE")
+    small = (tmp_path / "dump.rdb").stat().st_size
+    store.instance.config.set([("rdbcompression", "no")])
+    store.do("SAVE")
+    assert small < 1000 < 10_000 < (tmp_path / "dump.rdb").stat().st_size
+
+
+# A disk that fails ----------------------------------------------------------------------------
+
+
+class FailingFile(File):
+    """Passes on to a real file until its storage says that the disk is full."""
+
+    def __init__(self, file: File, storage: FailingStorage) -> None:
+        self._file = file
+        self._storage = storage
+        self.name = file.name
+
+    def append(self, data: bytes) -> None:
+        self._storage.fail_at("append")
+        self._file.append(data)
+
+    def sync(self) -> None:
+        self._storage.fail_at("sync")
+        self._file.sync()
+
+    def close(self) -> None:
+        self._file.close()
+
+
+class FailingStorage(LocalStorage):
+    """Fails at every call of the kind ``failing`` after ``grace`` that go well."""
+
+    failing = ""
+    grace = 0
+
+    def fail_at(self, kind: str) -> None:
+        if kind == self.failing:
+            if self.grace == 0:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            self.grace -= 1
+
+    def create(self, name: str) -> File:
+        self.fail_at("create")
+        return FailingFile(super().create(name), self)
+
+    def rename(self, old: str, new: str) -> None:
+        self.fail_at("rename")
+        super().rename(old, new)
+
+    def sync_dir(self, folder: str = "") -> None:
+        self.fail_at("sync_dir")
+        super().sync_dir(folder)
+
+
+FAILURES = [("create", 0), ("append", 0), ("append", 2), ("sync", 0), ("sync", 1), ("rename", 0)]
+
+
+@pytest.fixture
+def failing(open_store: Opener, tmp_path: Path) -> Opened:
+    """A store of 5 MB, the key ``a`` saved, the key ``b`` not yet."""
+    store = open_store(storage=FailingStorage(str(tmp_path)), save="3600 1000")
+    store.set("a")
+    for number in range(5):
+        store.do("SET", f"large {number}", os.urandom(1 << 20))
+    assert store.do("SAVE") == "OK"
+    store.set("b")
+    return store
+
+
+def break_disk(store: Opened, kind: str, grace: int = 0) -> None:
+    assert isinstance(store.instance.storage, FailingStorage)
+    store.instance.storage.failing, store.instance.storage.grace = kind, grace
+
+
+@pytest.mark.parametrize(("kind", "grace"), FAILURES)
+def test_a_failed_save_costs_nothing(
+    failing: Opened, open_store: Opener, tmp_path: Path, kind: str, grace: int
+) -> None:
+    before = (tmp_path / "dump.rdb").read_bytes()
+    break_disk(failing, kind, grace)
+    assert failing.do("SAVE") == "-ERR"
+    assert (tmp_path / "dump.rdb").read_bytes() == before
+    assert snapshot_files(tmp_path) == ["dump.rdb"]
+    assert failing.info("last_bgsave_status") == "ok"
+    assert failing.info("changes_since_last_save") == 1
+    assert failing.do("SET", "c", "writes go on") == "OK"
+    break_disk(failing, "")
+    assert failing.do("SAVE") == "OK"
+    assert {b"a", b"b", b"c"} <= set(reopen(open_store, failing).keys())
+
+
+@pytest.mark.parametrize(("kind", "grace"), FAILURES)
+def test_a_failed_background_save_costs_nothing(
+    failing: Opened, tmp_path: Path, kind: str, grace: int
+) -> None:
+    before = (tmp_path / "dump.rdb").read_bytes()
+    break_disk(failing, kind, grace)
+    failing.do("BGSAVE")
+    failing.wait()
+    assert failing.info("last_bgsave_status") == "err"
+    assert (tmp_path / "dump.rdb").read_bytes() == before
+    assert snapshot_files(tmp_path) == ["dump.rdb"]
+    assert failing.do("SET", "c", "1") == f"-{MISCONF}"
+
+
+def test_a_rename_that_may_not_last_is_no_success(failing: Opened, open_store: Opener) -> None:
+    break_disk(failing, "sync_dir")
+    assert failing.do("SAVE") == "-ERR"
+    assert failing.info("changes_since_last_save") == 1
+    break_disk(failing, "")
+    assert {b"a", b"b"} <= set(reopen(open_store, failing).keys())
+
+
+def test_a_store_that_cannot_save_does_not_close(failing: Opened, open_store: Opener) -> None:
+    break_disk(failing, "append")
+    with pytest.raises(PersistenceError, match="No space left"):
+        failing.instance.shutdown()
+    assert failing.do("GET", "b") == b"value of b"
+    failing.instance.shutdown(force=True)
+
+
+def test_without_forks_a_background_save_says_so(
+    open_store: Opener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_memory() -> int:
+        raise OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))
+
+    store = open_store(save="3600 1000")
+    store.set("a")
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fork", no_memory)
+        assert store.do("BGSAVE") == "-ERR"
+    assert store.info("last_bgsave_status") == "err"
+    assert store.do("SET", "b", "1") == f"-{MISCONF}"
+    assert store.do("SAVE") == "OK"
+    assert store.do("SET", "b", "1") == "OK"
