@@ -18,7 +18,13 @@ from kvcore import families, plugins, snapshot, startup
 from kvcore.config import Config
 from kvcore.datatype import TypeRegistry
 from kvcore.engine import Engine
-from kvcore.errors import ConfigError, CorruptData, PersistenceError, StoreLocked
+from kvcore.errors import (
+    ConfigError,
+    CorruptData,
+    PersistenceError,
+    PluginError,
+    StoreLocked,
+)
 from kvcore.keyspace import Keyspace
 from kvcore.load import EngineLoader
 from kvcore.lock import FolderLock
@@ -92,6 +98,8 @@ class Instance(Host):
         self.engine.commands.add(self.plugins.collect("kvcore_commands"))
         for name in _LIMITS:
             self._follow_limit(name)
+        if storage is None:
+            config.subscribe("dir", self._move)
         self._watch_load = watch_load
         self.loader = EngineLoader(self.engine, watch_load)
         self._lock = FolderLock(self.storage)
@@ -104,6 +112,20 @@ class Instance(Host):
         self.config.subscribe(
             name, lambda value: setattr(self.keyspace.limits, attribute, int(str(value)))
         )
+
+    def _move(self, folder: object) -> None:
+        """CONFIG SET dir: what is created from now on lies there; open files stay open."""
+        storage = LocalStorage(str(folder))
+        if storage.describe() == self.storage.describe():
+            return
+        lock = FolderLock(storage)
+        try:
+            lock.take()
+        except StoreLocked as error:
+            raise ConfigError(str(error)) from None
+        self._lock.release()
+        self._lock = lock
+        self.storage = storage
 
     # Opening ----------------------------------------------------------------------------------
 
@@ -314,12 +336,25 @@ class Instance(Host):
 
 
 def select_policy(config: Config) -> tuple[str, type[Persistence]]:
-    """The persistence that the configuration asks for.
+    """The persistence that the configuration asks for, its options declared.
 
     ``persistence NAME`` decides; without it ``appendonly`` does, as Redis would: an AOF together
-    with snapshots (hybrid), or snapshots alone (rdb).
+    with snapshots (hybrid), or snapshots alone (rdb). Raises PluginError, ConfigError.
     """
     name = str(config["persistence"])
     if not name:
         name = "hybrid" if config["appendonly"] else "rdb"
-    return name, plugins.load_policy(name)
+    try:
+        policy = plugins.load_policy(name)
+    except PluginError as error:
+        lines = config.lines("persistence") or config.lines("appendonly")
+        raise (lines[-1].error(str(error)) if lines else error) from None
+    config.add(policy.options)
+    config.refuse_unknown()
+    logs = name in ("aof", "hybrid")
+    if name in plugins.OURS and bool(config["appendonly"]) != logs:
+        for line in config.lines("appendonly"):
+            raise line.error(f"it contradicts persistence {name}: remove one of the two")
+        # What CONFIG GET tells: a tool asks `appendonly` to learn whether there is an AOF.
+        config.set_keywords({"appendonly": logs})
+    return name, policy

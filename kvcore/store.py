@@ -8,6 +8,7 @@ from concurrent.futures import Future
 from types import TracebackType
 from typing import Any, Self
 
+from kvcore import plugins
 from kvcore.config import Config
 from kvcore.errors import CommandError, KvcoreError, PersistenceError, StoreClosed
 from kvcore.instance import Instance
@@ -40,7 +41,7 @@ def open(
     Raises ConfigError, PluginError, StoreLocked if another process has the folder, CorruptData if
     a file is damaged (nothing is changed then), PersistenceError for the disk's faults.
     """
-    config = Config()
+    config = Config(hold_unknown=True)
     if config_file is not None:
         config.load_file(config_file)
     if path is not None:
@@ -49,7 +50,8 @@ def open(
         persistence = "none"
         storage = NoStorage()
     if persistence is not None:
-        options["persistence"] = persistence
+        config.set_keywords({"persistence": persistence})
+        config.add(plugins.load_policy(persistence).options)
     config.set_keywords(options)
     return Store(Instance(config, hooks=hooks, storage=storage))
 

@@ -19,7 +19,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args[:1] in (["-v"], ["--version"]):
         print(f"kvcore server v={__version__} redis={REDIS_VERSION} bits=64")
         return 0
-    config = Config()
+    config = Config(hold_unknown=True)
     try:
         config.load_argv(args)
     except ConfigError as error:
@@ -36,7 +36,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         f"port={config['port']}, PID: {os.getpid()}"
     )
     try:
-        return main_loop(Server(Instance(config)))
+        instance = Instance(config)
+        unserved = config.unserved()
+        if unserved:
+            log.warning("Known directives without a meaning here, ignored", names=unserved)
+        return main_loop(Server(instance))
+    except ConfigError as error:
+        print(format_fatal(error) if error.line else error, file=sys.stderr)
+        return 1
     except KvcoreError as error:
         log.critical(f"Fatal error, can't start: {error}")
         return 1
