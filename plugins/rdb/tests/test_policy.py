@@ -17,7 +17,7 @@ import pytest
 
 import kvcore
 from kvcore.config import Config
-from kvcore.errors import CommandError, CorruptData, PersistenceError
+from kvcore.errors import CommandError, CorruptData, PersistenceError, StoreLocked
 from kvcore.instance import Instance
 from kvcore.session import Session
 from kvcore.storage import File, LocalStorage, Storage
@@ -45,6 +45,10 @@ class Opened:
             return self.session.execute(argv)
         except CommandError as error:
             return f"-{error}"
+
+    def configure(self, name: str, value: str) -> None:
+        """CONFIG SET."""
+        self.instance.config.set_many([(name.encode(), value.encode())])
 
     def set(self, *keys: str) -> None:
         for key in keys:
@@ -349,7 +353,7 @@ def test_config_set_opens_and_closes_the_gate(open_store: Opener) -> None:
         ("save", "", fine),
         ("save", "3600 1000", refused),
     ):
-        store.instance.config.set([(name, value)])
+        store.configure(name, value)
         assert store.do("SET", "b", "1") == expected, (name, value)
 
 
@@ -452,7 +456,7 @@ def test_closing_ends_a_running_child(open_store: Opener, tmp_path: Path) -> Non
     child = store.rdb._child
     assert child is not None
     store.set("d")
-    store.instance.config.set([("rdb-key-save-delay", "0")])
+    store.configure("rdb-key-save-delay", "0")
     store.instance.shutdown()
     assert not child.running
     assert snapshot_files(tmp_path) == ["dump.rdb"]
@@ -473,17 +477,19 @@ def test_a_load_may_be_slowed_down(open_store: Opener) -> None:
 def test_another_name_and_folder_take_effect(open_store: Opener, tmp_path: Path) -> None:
     store = open_store(enable_protected_configs="yes")
     store.set("a")
-    store.instance.config.set([("dbfilename", "other.rdb")])
+    store.configure("dbfilename", "other.rdb")
     assert store.do("SAVE") == "OK"
     assert snapshot_files(tmp_path) == ["other.rdb"]
     folder = tmp_path / "elsewhere"
     folder.mkdir()
-    store.instance.config.set([("dir", str(folder))])
+    store.configure("dir", str(folder))
     assert store.do("BGSAVE") == "Background saving started"
     store.wait()
     assert snapshot_files(folder) == ["other.rdb"]
-    with kvcore.open(str(folder), "rdb", dbfilename="other.rdb", save="") as moved:
-        assert moved.get("a") == b"value of a"
+    with pytest.raises(StoreLocked):
+        kvcore.open(str(folder), "rdb")
+    with kvcore.open(str(tmp_path), "rdb", dbfilename="other.rdb", save="") as copy:
+        assert copy.get("a") == b"value of a"
 
 
 def test_compression_takes_effect(open_store: Opener, tmp_path: Path) -> None:
@@ -491,7 +497,7 @@ def test_compression_takes_effect(open_store: Opener, tmp_path: Path) -> None:
     store.do("SET", "a", "x" * 10_000)
     store.do("SAVE")
     small = (tmp_path / "dump.rdb").stat().st_size
-    store.instance.config.set([("rdbcompression", "no")])
+    store.configure("rdbcompression", "no")
     store.do("SAVE")
     assert small < 1000 < 10_000 < (tmp_path / "dump.rdb").stat().st_size
 
