@@ -1,0 +1,499 @@
+r"""RESP, the Redis serialization protocol: bytes to requests, replies to bytes. No I/O here.
+
+Theory of operation
+===================
+
+**In.** A client sends *multibulk* requests, ``*2\r\n$3\r\nGET\r\n$1\r\nk\r\n``, and
+*inline* ones, ``GET k\r\n``, in any order. `Parser` is a state machine over chunks as they come
+off a socket. Its whole state is at most one unfinished request, which is in one of these places:
+
+====================  ========================================================================
+between requests      nothing is kept
+within a line         ``_rest`` is the start of the line, at most 64 KB, read again with the
+                      next chunk
+within an argument    ``_pieces`` hold its first ``_held`` bytes of ``_length`` and 2 for CRLF
+between arguments     ``_args`` are those complete, ``_missing`` counts those to come
+====================  ========================================================================
+
+An argument is copied a fixed number of times and never parsed again once complete, so the work is
+linear in the bytes received, however they are cut. Memory follows what was received, never what
+was declared.
+
+What is accepted, and the words for what is not, are those of Redis 7.0 (networking.c:
+processMultibulkBuffer, processInlineBuffer). Like Redis, the parser skips the two bytes that end
+a line or an argument without looking at them: lengths rule, not terminators. Unlike Redis it does
+not stop at a zero byte in a line, and a limit of 64 KB holds wherever the chunks were cut.
+
+**Two ways.** The loop in `Parser._parse` reads digit by digit, which mypyc turns into machine
+code. The interpreter is quicker at few calls that do much each, so when this module is not
+compiled, `_split` takes the usual stream of short arguments first, and leaves what is odd,
+long or incomplete to the loop. It only accepts what the loop would, so results are the same.
+
+**Out.** `encode2` and `encode3` append the pieces of one reply to a list that the caller joins
+once. Every value ends with a piece that ends in CRLF; within an array that CRLF belongs to the
+header of the next element, which saves a piece per element. A reply is one line or a counted
+bulk, so the text of an error or a status must not hold CR or LF (CVE-2025-67733).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final
+
+from kvcore.config.grammar import split_args
+from kvcore.errors import CommandError, ProtocolError
+from kvcore.reply import NIL_ARRAY, OK, QUEUED, LongDouble, PairMap, Pairs, Push, Verbatim
+
+COMPILED: Final = not __file__.endswith(".py")
+
+MAX_LINE: Final = 64 * 1024
+MAX_ARGS: Final = 2**31 - 1
+MAX_DIGITS: Final = 18  # below 2**62; no limit has more
+
+# Before AUTH a stranger must not make the server hold much (CVE-2021-32675). Together with
+# MAX_LINE these keep far below the megabyte of query buffer that Redis allows.
+UNAUTHENTICATED_ARGS: Final = 10
+UNAUTHENTICATED_BULK: Final = 16384
+
+STAR: Final = 42
+DOLLAR: Final = 36
+CR: Final = 13
+ZERO: Final = 48
+CRLF: Final = b"\r\n"
+TINY: Final = 512  # bytes of a piece that is not kept as it came
+
+# Headers and replies of small numbers, the length or the number being the index.
+CACHED: Final = 1025
+BULK: Final[list[bytes]] = [b"$%d\r\n" % n for n in range(CACHED)]
+NEXT_BULK: Final[list[bytes]] = [b"\r\n$%d\r\n" % n for n in range(CACHED)]
+INTEGER: Final[list[bytes]] = [b":%d\r\n" % n for n in range(CACHED)]
+STATUS: Final[dict[str, bytes]] = {
+    text: b"+%b\r\n" % text.encode()
+    for text in (OK, QUEUED, "PONG", "none", "string", "list", "set", "zset", "hash", "stream")
+}
+
+# For `_split`: a header line of a short argument, and how many lines a request has.
+BULK_LINE: Final[list[bytes]] = [b"$%d" % n for n in range(CACHED)]
+REQUEST_LINES: Final[dict[bytes, int]] = {b"*%d" % n: 2 * n + 1 for n in range(1, CACHED)}
+
+
+class Parser:
+    """The requests of one connection.
+
+    The owner may set, at any time:
+
+    - ``authenticated``: whether the narrow limits for strangers are lifted;
+    - ``max_bulk``: bytes of one argument (proto-max-bulk-len, which is 1 MB or more);
+    - ``max_buffer``: bytes held of an unfinished line or argument (client-query-buffer-limit).
+
+    ``error`` is None until the client breaks the protocol. Then it is the text for ``-ERR``, and
+    nothing more is parsed: execute what `feed` returned, send the error, close.
+
+    ``paused`` says that a request over the limits for strangers follows those just returned, one
+    of which may be AUTH: execute them, then call ``feed(b"")`` to go on.
+    """
+
+    authenticated: bool
+    max_bulk: int
+    max_buffer: int
+    error: str | None
+    paused: bool
+    _rest: bytes
+    _args: list[bytes]
+    _missing: int
+    _pieces: list[bytes]
+    _held: int
+    _length: int
+
+    def __init__(self) -> None:
+        self.authenticated = True
+        self.max_bulk = 512 * 1024 * 1024
+        self.max_buffer = 1024 * 1024 * 1024
+        self.error = None
+        self.paused = False
+        self._reset()
+
+    def _reset(self) -> None:
+        self._rest = b""
+        self._args = []
+        self._missing = 0
+        self._pieces = []
+        self._held = 0
+        self._length = 0
+
+    def feed(self, data: bytes) -> list[list[bytes]]:
+        """Take the next chunk; return the requests that it completes, in order, none empty."""
+        commands: list[list[bytes]] = []
+        if self.error is not None:
+            return commands
+        self.paused = False
+        try:
+            if self._pieces:
+                data = self._fill(data, commands)
+            elif self._rest:
+                data = self._rest + data
+            pos = 0
+            if not COMPILED and self.authenticated:
+                if self._missing:
+                    pos = self._parse(data, 0, commands, len(commands) + 1)
+                if not self._missing:
+                    pos = _split(data, pos, commands)
+            if pos < len(data):
+                pos = self._parse(data, pos, commands, -1)
+            self._rest = data[pos:]
+            if self.buffered() > self.max_buffer and not self.paused:
+                raise _violation("max query buffer length reached")
+        except ProtocolError as error:
+            self.error = str(error)
+            self._reset()
+        return commands
+
+    def buffered(self) -> int:
+        """Bytes held that are not yet an argument: ``qbuf`` of CLIENT LIST."""
+        return len(self._rest) + self._held
+
+    def _hold(self, data: bytes) -> None:
+        """Keep a piece of the unfinished argument."""
+        pieces = self._pieces
+        # Thousands of tiny pieces would take many times the bytes that they hold.
+        if len(data) < TINY and pieces and len(pieces[-1]) < 8 * TINY:
+            pieces[-1] += data
+        else:
+            pieces.append(data)
+        self._held += len(data)
+
+    def _fill(self, data: bytes, commands: list[list[bytes]]) -> bytes:
+        """Add to the unfinished argument; return what follows it."""
+        need = self._length + 2 - self._held
+        if len(data) < need:
+            self._hold(data)
+            return b""
+        pieces = self._pieces
+        if need >= 2:
+            pieces.append(data[: need - 2])
+        else:
+            pieces[-1] = pieces[-1][:-1]  # its terminator was cut in two
+        self._args.append(b"".join(pieces))
+        self._pieces = []
+        self._held = 0
+        self._missing -= 1
+        if self._missing == 0:
+            commands.append(self._args)
+        return data[need:]
+
+    def _parse(self, data: bytes, pos: int, commands: list[list[bytes]], most: int) -> int:
+        """Parse from ``pos`` until there are ``most`` commands; return where it stopped."""
+        size = len(data)
+        args = self._args
+        missing = self._missing
+        most_args = MAX_ARGS if self.authenticated else UNAUTHENTICATED_ARGS
+        max_bulk = self.max_bulk if self.authenticated else min(self.max_bulk, UNAUTHENTICATED_BULK)
+        while pos < size:
+            start = pos
+            number = 0
+            pos += 1
+            stop = pos + MAX_DIGITS
+            if stop > size:
+                stop = size
+            while pos < stop:
+                digit = data[pos] - ZERO
+                if digit < 0 or digit > 9:
+                    break
+                number = number * 10 + digit
+                pos += 1
+            if (
+                data[start] != (DOLLAR if missing else STAR)
+                or pos + 1 >= size
+                or data[pos] != CR
+                or pos == start + 1
+                or (pos > start + 2 and data[start + 1] == ZERO)
+            ):
+                pos = self._unusual(data, start, missing > 0, commands)
+                if pos < 0:
+                    pos = start
+                    break
+                continue
+            pos += 2
+            if number > (max_bulk if missing else most_args):
+                self._exceed(number, missing > 0, commands)
+                pos = start
+                break
+            if missing == 0:
+                args = []
+                missing = number
+                continue
+            end = pos + number
+            if end + 2 > size:
+                self._hold(data[pos:])
+                self._length = number
+                pos = size
+                break
+            args.append(data[pos:end])
+            pos = end + 2
+            missing -= 1
+            if missing == 0:
+                commands.append(args)
+                if len(commands) == most:
+                    break
+        self._args = args
+        self._missing = missing
+        return pos
+
+    def _exceed(self, number: int, bulk: bool, commands: list[list[bytes]]) -> None:
+        """A declared number is over its limit: pause if the limit may be lifted first."""
+        if number > (self.max_bulk if bulk else MAX_ARGS):
+            raise _violation("invalid bulk length" if bulk else "invalid multibulk length")
+        if not commands:
+            raise _violation(f"unauthenticated {'bulk' if bulk else 'multibulk'} length")
+        self.paused = True
+
+    def _unusual(self, data: bytes, start: int, bulk: bool, commands: list[list[bytes]]) -> int:
+        """A line that is no plain header: inline, incomplete, negative or wrong.
+
+        Return where the next line starts, or -1 while this one is incomplete.
+        """
+        if not bulk and data[start] != STAR:
+            return self._inline(data, start, commands)
+        end = data.find(b"\r", start, start + MAX_LINE + 1)
+        if end < 0 and len(data) - start > MAX_LINE:
+            raise _violation(f"too big {'bulk' if bulk else 'mbulk'} count string")
+        if end < 0 or end + 1 == len(data):
+            return -1
+        if bulk and data[start] != DOLLAR:
+            raise _violation(f"expected '$', got '{_printable(data[start])}'")
+        if bulk:
+            raise _violation("invalid bulk length")
+        if not _is_negative(data[start + 1 : end]):
+            raise _violation("invalid multibulk length")
+        return end + 2
+
+    def _inline(self, data: bytes, start: int, commands: list[list[bytes]]) -> int:
+        end = data.find(b"\n", start, start + MAX_LINE + 1)
+        if end < 0:
+            if len(data) - start > MAX_LINE:
+                raise _violation("too big inline request")
+            return -1
+        args = split_args(data[start:end].removesuffix(b"\r"))
+        if args is None:
+            raise _violation("unbalanced quotes in request")
+        if args:
+            commands.append(args)
+        return end + 1
+
+
+def _violation(why: str) -> ProtocolError:
+    return ProtocolError(f"Protocol error: {why}")
+
+
+def _split(data: bytes, pos: int, commands: list[list[bytes]]) -> int:
+    """Take requests of short arguments from ``pos`` on; return where the first other one starts.
+
+    An argument that holds CRLF is cut in two, its length then disagrees, and it is left alone.
+    """
+    # Searching CRLF costs as much as a nanosecond per byte: not for one long argument.
+    if len(data) - pos > 2 * CACHED and data.find(b"\n*", pos, pos + CACHED) < 0:
+        return pos
+    lines = (data[pos:] if pos else data).split(CRLF)
+    last = len(lines) - 1
+    done = 0
+    try:
+        while done < last:
+            stop = done + REQUEST_LINES[lines[done]]
+            if stop > last:
+                break
+            args = lines[done + 2 : stop : 2]
+            line = done + 1
+            for arg in args:
+                if lines[line] != BULK_LINE[len(arg)]:
+                    raise LookupError
+                line += 2
+            commands.append(args)
+            done = stop
+    except LookupError:
+        pass  # no such header among the short ones
+    if done == last and not lines[last]:
+        return len(data)
+    return pos + sum(map(len, lines[:done])) + 2 * done
+
+
+def _is_negative(text: bytes) -> bool:
+    """Whether it is a 64-bit integer below zero, in the one way to write it (string2ll)."""
+    digits = text[1:]
+    if text[:1] != b"-" or len(text) > 20 or not digits.isdigit() or digits[:1] == b"0":
+        return False
+    return int(digits) <= 2**63
+
+
+def _printable(byte: int) -> str:
+    return chr(byte) if 32 <= byte < 127 else " "
+
+
+def encode2(value: object, out: list[bytes]) -> None:
+    """Append a reply in RESP2. The form of a list of bytes is also that of a request.
+
+    Raises TypeError for a value that is no reply; ``out`` may then hold a part of it.
+    """
+    if type(value) is bytes:
+        size = len(value)
+        out.append(BULK[size] if size < CACHED else b"$%d\r\n" % size)
+        out.append(value)
+        out.append(CRLF)
+    elif type(value) is int:
+        out.append(INTEGER[value] if 0 <= value < CACHED else b":%d\r\n" % value)
+    elif value is None:
+        out.append(b"$-1\r\n")
+    elif type(value) is str:
+        out.append(STATUS.get(value) or _line(b"+", value))
+    elif type(value) is list:
+        _elements(b"*%d" % len(value), value, out, False)
+    else:
+        _encode2_other(value, out)
+
+
+def encode3(value: object, out: list[bytes]) -> None:
+    """Append a reply in RESP3. Raises as `encode2` does."""
+    if type(value) is bytes:
+        size = len(value)
+        out.append(BULK[size] if size < CACHED else b"$%d\r\n" % size)
+        out.append(value)
+        out.append(CRLF)
+    elif type(value) is int:
+        out.append(INTEGER[value] if 0 <= value < CACHED else b":%d\r\n" % value)
+    elif value is None:
+        out.append(b"_\r\n")
+    elif type(value) is str:
+        out.append(STATUS.get(value) or _line(b"+", value))
+    elif type(value) is list:
+        _elements(b"*%d" % len(value), value, out, True)
+    else:
+        _encode3_other(value, out)
+
+
+def _elements(header: bytes, values: list[object], out: list[bytes], resp3: bool) -> None:
+    """An aggregate. ``header`` comes without its CRLF: each element is opened by the one before."""
+    out.append(header)
+    for value in values:
+        if type(value) is bytes:
+            size = len(value)
+            out.append(NEXT_BULK[size] if size < CACHED else b"\r\n$%d\r\n" % size)
+            out.append(value)
+        elif type(value) is int:
+            out.append(b"\r\n:%d" % value)
+        elif value is None:
+            out.append(b"\r\n_" if resp3 else b"\r\n$-1")
+        else:
+            out.append(CRLF)
+            if resp3:
+                encode3(value, out)
+            else:
+                encode2(value, out)
+            out[-1] = out[-1][:-2]  # ends in CRLF, as every value does: that of the next element
+    out.append(CRLF)
+
+
+def _encode2_other(value: object, out: list[bytes]) -> None:
+    if isinstance(value, bool):
+        out.append(b":1\r\n" if value else b":0\r\n")
+    elif isinstance(value, LongDouble):
+        encode2(_decimals(value), out)
+    elif isinstance(value, float):
+        encode2(b"%.17g" % value, out)
+    elif isinstance(value, PairMap):
+        _elements(b"*%d" % len(value), list(value.items()), out, False)
+    elif isinstance(value, dict):
+        _elements(b"*%d" % (2 * len(value)), _flat(value.items()), out, False)
+    elif isinstance(value, Pairs):
+        _elements(b"*%d" % (2 * len(value)), _flat(value), out, False)
+    elif isinstance(value, (list, tuple, set, frozenset)):
+        _elements(b"*%d" % len(value), list(value), out, False)
+    elif value is NIL_ARRAY:
+        out.append(b"*-1\r\n")
+    elif isinstance(value, CommandError):
+        out.append(_line(b"-", str(value).rstrip("\r\n")))
+    else:
+        encode2(_exact(value), out)
+
+
+def _encode3_other(value: object, out: list[bytes]) -> None:
+    if isinstance(value, bool):
+        out.append(b"#t\r\n" if value else b"#f\r\n")
+    elif isinstance(value, LongDouble):
+        out.append(b",%b\r\n" % _decimals(value))
+    elif isinstance(value, float):
+        out.append(b",%.17g\r\n" % value)
+    elif isinstance(value, dict):
+        _elements(b"%%%d" % len(value), _flat(value.items()), out, True)
+    elif isinstance(value, Push):
+        _elements(b">%d" % len(value), list(value), out, True)
+    elif isinstance(value, (list, tuple)):
+        _elements(b"*%d" % len(value), list(value), out, True)
+    elif isinstance(value, (set, frozenset)):
+        _elements(b"~%d" % len(value), list(value), out, True)
+    elif value is NIL_ARRAY:
+        out.append(b"_\r\n")
+    elif isinstance(value, Verbatim):
+        text = bytes(value)
+        out.append(b"=%d\r\n%b:" % (len(text) + 4, value.format.encode()))
+        out.append(text)
+        out.append(CRLF)
+    elif isinstance(value, CommandError):
+        out.append(_line(b"-", str(value).rstrip("\r\n")))
+    else:
+        encode3(_exact(value), out)
+
+
+def _decimals(value: LongDouble) -> bytes:
+    """As addReplyHumanLongDouble writes it."""
+    text = b"%.17f" % value
+    if b"." not in text:
+        return text  # inf, nan
+    text = text.rstrip(b"0").rstrip(b".")
+    return b"0" if text == b"-0" else text
+
+
+def _exact(value: object) -> object:
+    """The exact bytes, int or str of an instance of a subclass."""
+    if isinstance(value, bytes):
+        return bytes(value)
+    if isinstance(value, int):
+        return int(value)
+    if isinstance(value, str):
+        return str.__str__(value)
+    raise TypeError(f"{type(value).__name__} is no type of reply")
+
+
+def _flat(pairs: Iterable[tuple[object, object]]) -> list[object]:
+    flat: list[object] = []
+    for first, second in pairs:
+        flat.append(first)
+        flat.append(second)
+    return flat
+
+
+def _line(mark: bytes, text: str) -> bytes:
+    """A status or an error: one line, whatever the text holds."""
+    line = text.encode("utf-8", "surrogateescape")
+    return b"%b%b\r\n" % (mark, line.replace(b"\r", b" ").replace(b"\n", b" "))
+
+
+def pack(args: Iterable[bytes | str | int | float]) -> bytes:
+    """The bytes of one multibulk request. Text becomes UTF-8, a number its shortest form.
+
+    Raises TypeError for anything else, such as None or a bool: there is no one way to write it.
+    """
+    request: list[object] = []
+    values: Iterable[object] = args
+    for arg in values:
+        if isinstance(arg, bytes):
+            request.append(arg)
+        elif isinstance(arg, str):
+            request.append(arg.encode("utf-8", "surrogateescape"))
+        elif isinstance(arg, bool) or not isinstance(arg, (int, float)):
+            raise TypeError(f"an argument is bytes, str, int or float, not {type(arg).__name__}")
+        elif isinstance(arg, int):
+            request.append(b"%d" % arg)
+        else:
+            request.append(repr(float(arg)).encode())
+    out: list[bytes] = []
+    _elements(b"*%d" % len(request), request, out, False)
+    return b"".join(out)
