@@ -276,6 +276,13 @@ class CommandTable:
             parent.subcommands[child.upper().encode()] = command
 
     def find(self, argv: list[bytes]) -> Command:
+        """As `resolve`, and it may be called with so many arguments."""
+        command = self.resolve(argv)
+        if not has_arity(command, len(argv)):
+            raise CommandError(wrong_arity(command.name))
+        return command
+
+    def resolve(self, argv: list[bytes]) -> Command:
         """The command (or child) that ``argv`` calls; raises the CommandError of Redis."""
         command = self.by_name.get(argv[0])
         if command is None:
@@ -288,8 +295,6 @@ class CommandTable:
                 command = child
             elif command.handler is None:
                 raise CommandError(unknown_subcommand(command.name, argv[1]))
-        if not has_arity(command, len(argv)):
-            raise CommandError(wrong_arity(command.name))
         return command
 
     def named(self, name: bytes) -> Command | None:

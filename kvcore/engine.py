@@ -25,6 +25,7 @@ class Engine:
     ``unflushed``  something was appended since the last flush
     ``before`` / ``after``  frozen observers
     ``processed``  requests so far; ``errors`` counts error replies by their code
+    ``received`` / ``sent``  bytes from and to all clients, in ``reads`` and ``writes`` pieces
     ``instance``   what opened this engine (see kvcore.instance); commands of kvcore.admin use it
     """
 
@@ -40,6 +41,10 @@ class Engine:
     after: tuple[Callable[..., None], ...]
     processed: int
     errors: dict[str, int]
+    received: int
+    sent: int
+    reads: int
+    writes: int
     instance: Any
 
     def __init__(self, keyspace: Keyspace) -> None:
@@ -55,6 +60,10 @@ class Engine:
         self.after = ()
         self.processed = 0
         self.errors = {}
+        self.received = 0
+        self.sent = 0
+        self.reads = 0
+        self.writes = 0
         self.instance = None
 
     def call(self, ctx: Context, command: Command, argv: list[bytes]) -> object:

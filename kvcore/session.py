@@ -22,6 +22,8 @@ from kvcore.command import (
     WRITE,
     Command,
     Context,
+    has_arity,
+    wrong_arity,
 )
 from kvcore.engine import Engine
 from kvcore.errors import CommandError
@@ -80,8 +82,6 @@ class Session(Context):
     mute_next: int
     no_evict: bool
     no_touch: bool
-    received: int
-    sent: int
     kill: Callable[[], None]
     unsent: Callable[[], int]
 
@@ -104,8 +104,6 @@ class Session(Context):
         self.watcher = Watcher()
         self.watching = []
         self.closing = False
-        self.received = 0
-        self.sent = 0
         self.kill = self.close
         self.unsent = _nothing
         self.gate = 0
@@ -133,7 +131,8 @@ class Session(Context):
         A client that asks for more than it takes waits: see ``waiting``.
         """
         parser = self.parser
-        self.received += len(data)
+        self.engine.received += len(data)
+        self.engine.reads += 1
         self.last_active = self.keyspace.tick() / 1000
         commands = self.waiting
         self.waiting = []
@@ -194,8 +193,13 @@ class Session(Context):
         return engine.call(self, command, argv)
 
     def _find(self, argv: list[bytes]) -> Command:
+        commands = self.engine.commands
         try:
-            return self.engine.commands.find(argv)
+            command = commands.resolve(argv)
+            if not has_arity(command, len(argv)):
+                command.rejected += 1
+                raise CommandError(wrong_arity(command.name))
+            return command
         except CommandError:
             if argv[0].lower() in CROSS_PROTOCOL:
                 self._cut_off()
@@ -235,6 +239,11 @@ class Session(Context):
         self.queue.append((command, argv))
         self.queue_writes = self.queue_writes or command.is_write
         return True
+
+    @property
+    def is_local(self) -> bool:
+        """On this machine: a Unix socket, the loopback interface, or this process."""
+        return self.unix or is_loopback(self.address.rpartition(":")[0])
 
     # Authentication ---------------------------------------------------------------------------
 
@@ -322,6 +331,11 @@ class Session(Context):
     def close(self) -> None:
         """The client is gone."""
         self.discard()
+
+
+def is_loopback(host: str) -> bool:
+    """Is this address (no name) one of this machine alone? An embedded session has none."""
+    return host in ("", "::1", "::ffff:127.0.0.1") or host.startswith("127.")
 
 
 def _nothing() -> int:

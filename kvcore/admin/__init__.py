@@ -2,10 +2,27 @@
 
 from __future__ import annotations
 
-from kvcore.admin import connection, debug, transactions
+from kvcore.admin import (
+    client,
+    config,
+    connection,
+    debug,
+    info,
+    introspection,
+    server,
+    transactions,
+)
+from kvcore.admin.rates import Rates
+
+__all__ = ["COMMANDS", "Rates"]
 
 COMMANDS = [
     *connection.command.commands,
+    *client.command.commands,
     *transactions.command.commands,
+    *introspection.command.commands,
+    *config.command.commands,
+    *info.command.commands,
+    *server.command.commands,
     *debug.command.commands,
 ]

@@ -61,7 +61,7 @@ class Connection(asyncio.Protocol):
     def send(self, data: bytes, *, close: bool) -> None:
         """Write replies that may leave now."""
         if data:
-            self.session.sent += len(data)
+            self.server.engine.sent += len(data)
             self.transport.write(data)
         if close:
             self.transport.close()
