@@ -78,6 +78,8 @@ class Instance(Host):
         self.run_id = secrets.token_hex(20)
         self.connections_received = 0
         self.rejected_connections = 0
+        self.connected: tuple[Callable[..., None], ...] = ()
+        self.disconnected: tuple[Callable[..., None], ...] = ()
         self.forks = 0
         self.last_fork_usec = 0
         self.loading = False
@@ -94,6 +96,7 @@ class Instance(Host):
             self.keyspace.types.add(datatype)
         from kvcore import admin  # its commands need the session, so it stands above us
 
+        self.rates = admin.Rates()
         self.engine.commands.add(admin.COMMANDS)
         self.engine.commands.add(self.plugins.collect("kvcore_commands"))
         for name in _LIMITS:
@@ -232,6 +235,8 @@ class Instance(Host):
         """Housekeeping, about ten times a second."""
         if self.loading or self.closed:
             return
+        engine = self.engine
+        self.rates.sample(time.monotonic(), engine.processed, engine.received, engine.sent)
         self.keyspace.expire_some()
         self.engine.commit()
         self.persistence.cron(time.time())
