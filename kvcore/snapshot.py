@@ -15,6 +15,7 @@ import signal
 import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator
+from typing import cast
 
 from kvcore.errors import PersistenceError
 from kvcore.keyspace import Keyspace
@@ -39,8 +40,9 @@ class LiveView(View):
             for key, value in database.entries.items():
                 yield key, value, -1
             return
+        expiry = database.expires.get
         for key, value in database.entries.items():
-            yield key, value, database.expiry(key)
+            yield key, value, cast(int, expiry(key, -1))
 
 
 class Child:

@@ -13,6 +13,7 @@ An append-only file may start with one; what comes after the checksum is for its
 
 from __future__ import annotations
 
+import struct
 import time
 from collections.abc import Callable, Mapping
 from typing import BinaryIO, Final, cast
@@ -52,6 +53,7 @@ FOREIGN_TYPES: Final = {
     25: "hash with field expiry",
 }
 
+_EXPIRY_AND_TYPE: Final = struct.Struct("<BqB")
 _MODULE_ALPHABET: Final = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 _REPORT_EVERY: Final = 1024  # keys
 
@@ -109,8 +111,9 @@ def _write_keys(
     for key, value, expiry in view.entries(db):
         datatype = types[type(value)]
         if expiry >= 0:
-            writer.raw(b"\xfc" + expiry.to_bytes(8, "little"))
-        writer.byte(datatype.rdb_code(value))
+            writer.raw(_EXPIRY_AND_TYPE.pack(EXPIRETIME_MS, expiry, datatype.rdb_code(value)))
+        else:
+            writer.byte(datatype.rdb_code(value))
         writer.string(key)
         datatype.save(value, writer)
         done += 1
@@ -256,7 +259,7 @@ def _read_body(reader: Reader, loader: Loader, contents: Contents, keep_expired:
                 keys += 1
                 continue
             if expiry >= now or keep_expired:
-                loader.restore(db, key, value, max(expiry, 0))
+                loader.restore(db, key, value, expiry if expiry > 0 else 0)
                 keys += 1
             else:
                 contents.expired += 1
