@@ -20,7 +20,10 @@ def multi(session: Session, argv: list[bytes]) -> object:
 @command("EXEC", 1, "noscript loading stale skip_slowlog", since="1.2.0")
 def exec_(session: Session, argv: list[bytes]) -> object:
     """Executes all commands in a transaction."""
-    replies = session.exec()
+    try:
+        replies = session.exec()
+    finally:
+        session.keyspace.propagate(session.db.index)  # its commands are journalled, EXEC is not
     return NIL_ARRAY if replies is None else replies
 
 
