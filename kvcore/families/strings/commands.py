@@ -6,7 +6,7 @@ from typing import Final
 
 from kvcore.codec.numbers import long_double_add, parse_int
 from kvcore.command import Context, Family, integer
-from kvcore.errors import NOT_A_FLOAT, NOT_AN_INTEGER, OVERFLOW, SYNTAX, WRONG_TYPE, CommandError
+from kvcore.errors import NOT_AN_INTEGER, OVERFLOW, SYNTAX, WRONG_TYPE, CommandError
 from kvcore.families.strings.value import find_text, text
 from kvcore.keyspace import Database
 
@@ -315,10 +315,8 @@ def incrbyfloat(ctx: Context, argv: list[bytes]) -> object:
     before = find_text(db, key)
     try:
         total = long_double_add(b"0" if before is None else before, argv[2])
-    except OverflowError:
-        raise CommandError("ERR increment would produce NaN or Infinity") from None
-    except ValueError:
-        raise CommandError(NOT_A_FLOAT) from None
+    except ValueError as error:
+        raise CommandError(f"ERR {error}") from None
     db.put(key, total)
     db.changed(key, "incrbyfloat")
     ctx.keyspace.propagate(db.index, [b"SET", key, total, b"KEEPTTL"])
