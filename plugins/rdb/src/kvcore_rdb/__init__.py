@@ -119,7 +119,8 @@ class RdbPersistence(Persistence):
                 "Removing the unfinished snapshot of a process that is gone",
                 file=storage.describe(name),
             )
-            storage.remove(name)
+            with contextlib.suppress(OSError):  # it is in nobody's way but the disk's
+                storage.remove(name)
 
     # Snapshots --------------------------------------------------------------------------------
 
