@@ -243,6 +243,9 @@ def move(ctx: Context, argv: list[bytes]) -> object:
 # OBJECT ---------------------------------------------------------------------------------------
 
 
+command.container("OBJECT", since="2.2.3", summary="A container for object introspection commands.")
+
+
 @command("OBJECT|ENCODING", 3, "readonly", keys=(2, 2, 1), since="2.2.3", complexity="O(1)")
 def object_encoding(ctx: Context, argv: list[bytes]) -> object:
     """Returns the internal encoding of a Redis object."""
