@@ -39,8 +39,8 @@ def test_a_plugin_can_be_had_from_the_checkout_and_as_an_extra(folder: Path) -> 
     extras = project(ROOT)["optional-dependencies"]
     assert extras[folder.name][0].startswith(f"kvcore-{folder.name}>=")
     assert re.search(rf"\[.*\b{folder.name}\b.*\]", extras["all"][0])
-    requirements = (ROOT / "requirements.txt").read_text(encoding="utf-8")
-    assert f"-e plugins/{folder.name}\n" in requirements
+    for file, line in (("requirements.txt", "./plugins/"), ("requirements-dev.txt", "-e plugins/")):
+        assert f"{line}{folder.name}\n" in (ROOT / file).read_text(encoding="utf-8")
 
 
 def test_redis_takes_the_shipped_configuration_without_our_one_directive(tmp_path: Path) -> None:

@@ -22,12 +22,11 @@ import time
 from collections.abc import Callable
 from typing import Any, Final
 
-from kvcore import engine as compiled_module
 from kvcore.admin import memory
 from kvcore.command import Family
 from kvcore.reply import Verbatim
 from kvcore.session import Session
-from kvcore.version import REDIS_VERSION, __version__
+from kvcore.version import REDIS_VERSION, __version__, compiled
 
 Fields = dict[str, object]
 
@@ -342,11 +341,10 @@ def _keyspace(instance: Any) -> Fields:
 
 
 def _kvcore(instance: Any) -> Fields:
-    compiled = not (compiled_module.__file__ or "").endswith(".py")
     return {
         "kvcore_version": __version__,
         "persistence": instance.policy,
-        "compiled": "yes" if compiled else "no",
+        "compiled": "yes" if compiled() else "no",
         "python_version": platform.python_version(),
         "data_directory": instance.storage.describe(),
     }

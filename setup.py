@@ -1,0 +1,78 @@
+"""Compiles the hot modules with mypyc where that is possible; the rest is in pyproject.toml.
+
+``KVCORE_COMPILE=1`` forces compilation (and fails without a C compiler), ``KVCORE_COMPILE=0``
+forbids it. Without the variable a build compiles if it can and falls back to plain Python if it
+cannot; an editable install stays plain, so that an edit takes effect.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from glob import glob
+
+from setuptools import setup
+from setuptools.command.build_ext import build_ext
+
+# Cold modules stay plain: a traceback is better there than a nanosecond. errors and reply must:
+# mypyc has no native subclasses of built-in exceptions, bytes and lists that Python code extends.
+HOT = [
+    "kvcore/codec/*.py",
+    "kvcore/table.py",
+    "kvcore/resp.py",
+    "kvcore/datatype.py",
+    "kvcore/keyspace.py",
+    "kvcore/command.py",
+    "kvcore/digest.py",
+    "kvcore/engine.py",
+    "kvcore/session.py",
+    "kvcore/load.py",
+    "kvcore/families/*/*.py",
+]
+
+
+def extensions(forced: bool) -> list[object]:
+    """The mypyc extensions, or none where they cannot be made."""
+    try:
+        from mypyc.build import mypycify
+    except ImportError:
+        if forced:
+            raise
+        return []
+    files = [file for pattern in HOT for file in sorted(glob(pattern)) if "__init__" not in file]
+    try:
+        return list(
+            mypycify(
+                # The build's environment holds none of our dependencies: their types are Any.
+                ["--config-file=", "--ignore-missing-imports", "--python-version=3.11", *files],
+                opt_level="3",
+                debug_level="0",
+                group_name="kvcore",
+            )
+        )
+    except SystemExit:
+        if forced:
+            raise
+        return []
+
+
+class BuildOrFallBack(build_ext):
+    """Leaves plain Python behind if the C compiler is missing or fails, unless forced."""
+
+    def run(self) -> None:
+        try:
+            super().run()
+        except Exception as error:
+            if wanted == "1":
+                raise
+            print(f"kvcore stays uncompiled: {error}", file=sys.stderr)
+            self.extensions = []
+
+
+wanted = os.environ.get("KVCORE_COMPILE", "")
+editable = "editable_wheel" in sys.argv
+compiling = wanted == "1" or (wanted != "0" and not editable)
+setup(
+    ext_modules=extensions(forced=wanted == "1") if compiling else [],
+    cmdclass={"build_ext": BuildOrFallBack},
+)
