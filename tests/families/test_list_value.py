@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 from hypothesis import given, settings
@@ -230,9 +230,11 @@ def test_operations_are_those_of_redis(
 
 # Encoding ---------------------------------------------------------------------------------------
 
+Measure = Callable[[list[bytes]], int]
+
 
 @pytest.fixture(scope="module")
-def measure(tmp_path_factory: pytest.TempPathFactory) -> Iterator[object]:
+def measure(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Measure]:
     """Bytes of the listpack that Redis makes of some elements, read in a DUMP."""
     args = ("--list-max-listpack-size", "-5", "--rdbcompression", "no")
     with start_redis(tmp_path_factory.mktemp("lists"), *args) as server:
@@ -273,7 +275,7 @@ words = st.one_of(
 
 @settings(max_examples=60)
 @given(st.lists(words, min_size=1, max_size=40))
-def test_sizes_are_those_of_redis(measure: object, values: list[bytes]) -> None:
+def test_sizes_are_those_of_redis(measure: Measure, values: list[bytes]) -> None:
     """Padded to the limit exactly, elements are a listpack; one byte more, and they are not."""
     room = 8192 - measure(values)
     filler = [b"x" * 100] * (room // 103 - 2)
@@ -285,7 +287,7 @@ def test_sizes_are_those_of_redis(measure: object, values: list[bytes]) -> None:
 
 
 @pytest.mark.parametrize("size", [4095, 4096, 16376, 16377, 16378, 16379, 30_000])
-def test_sizes_of_long_elements_are_those_of_redis(measure: object, size: int) -> None:
+def test_sizes_of_long_elements_are_those_of_redis(measure: Measure, size: int) -> None:
     for fill, limit in ((-1, 4096), (-2, 8192), (-3, 16384), (-4, 32768), (-5, 65536)):
         assert fits([b"x" * size], fill) == (measure([b"x" * size]) <= limit)
 

@@ -72,7 +72,7 @@ class _Node:
         """How many of this node's own entries or bounds are not above (score, member)."""
         scores = self.scores
         end = bisect_right(scores, score)
-        if end == 0 or scores[end - 1] != score:
+        if end == 0 or scores[end - 1] != score or self.members[end - 1] <= member:
             return end
         return bisect_right(self.members, member, bisect_left(scores, score, 0, end), end)
 
