@@ -19,11 +19,13 @@ Arity counts the command's name; negative means "at least". ``keys`` is Redis' (
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
+from kvcore.codec.glob import Glob
 from kvcore.codec.numbers import parse_float, parse_int
-from kvcore.errors import NOT_A_FLOAT, NOT_AN_INTEGER, CommandError
+from kvcore.errors import NOT_A_FLOAT, NOT_AN_INTEGER, SYNTAX, CommandError
 from kvcore.keyspace import Database, Keyspace
 
 Handler = Callable[[Any, list[bytes]], object]
@@ -74,12 +76,21 @@ QUEUEABLE: Final = 1 << 42
 PING: Final = 1 << 43
 
 
+_UNBOUNDED: Final = 1 << 62
+
+
 class Command:
-    """The record of one command (or of a subcommand, named ``PARENT|CHILD``)."""
+    """The record of one command (or of a subcommand, named ``PARENT|CHILD``).
+
+    ``least`` and ``most`` bound the number of arguments that need no second look: a parent with
+    children has none, so that whoever runs it asks `CommandTable.find`.
+    """
 
     name: str
     handler: Handler | None
     arity: int
+    least: int
+    most: int
     bits: int
     flags: tuple[str, ...]
     keys: tuple[int, int, int]
@@ -113,6 +124,8 @@ class Command:
         self.name = name
         self.handler = handler
         self.arity = arity
+        self.least = abs(arity)
+        self.most = arity if arity > 0 else _UNBOUNDED
         self.flags = flags
         self.keys = keys
         self.group = group
@@ -138,6 +151,22 @@ class Command:
         self.calls = 0
         self.rejected = 0
         self.failed = 0
+
+    def fresh(self) -> Command:
+        """The same command for another store: its own counters, no children yet."""
+        return Command(
+            self.name,
+            self.handler,
+            self.arity,
+            self.flags,
+            self.keys,
+            self.group,
+            since=self.since,
+            summary=self.summary,
+            complexity=self.complexity,
+            acl=self.acl,
+            find_keys=self.find_keys,
+        )
 
     def key_positions(self, argv: list[bytes]) -> list[int]:
         """Indexes into ``argv`` that hold keys; empty if the command takes none."""
@@ -258,12 +287,15 @@ class CommandTable:
 
     def add(self, commands: Iterable[Command]) -> None:
         """Add (or replace) commands; a child whose parent is unknown makes a bare parent."""
-        for command in commands:
+        for declared in commands:
+            command = declared.fresh()
             parent_name, _, child = command.name.partition("|")
             if not child:
                 before = self._all.get(command.name)
                 if before is not None:
                     command.subcommands.update(before.subcommands)
+                    if before.subcommands:
+                        command.most = 0
                 self._all[command.name] = command
                 self.by_name[command.name.encode()] = command
                 self.by_name[command.name.upper().encode()] = command
@@ -272,6 +304,7 @@ class CommandTable:
             if parent is None:
                 parent = Command(parent_name, None, -2, (), (0, 0, 0), command.group)
                 self.add([parent])
+            parent.most = 0
             parent.subcommands[child.encode()] = command
             parent.subcommands[child.upper().encode()] = command
 
@@ -370,3 +403,49 @@ def number(arg: bytes, error: str = NOT_A_FLOAT) -> float:
     if value is None:
         raise CommandError(error)
     return value
+
+
+# strtoul's grammar: an empty cursor is 0, a negative one wraps around.
+_CURSOR: Final = re.compile(rb"([+-]?)0*([0-9]{1,20})|")
+_CURSOR_MAX: Final = (1 << 64) - 1
+
+
+def scan_cursor(arg: bytes) -> int:
+    """The cursor of SCAN, HSCAN, SSCAN and ZSCAN."""
+    match = _CURSOR.fullmatch(arg)
+    number = int(match[2] or b"0") if match is not None else -1
+    if match is None or number > _CURSOR_MAX:
+        raise CommandError("ERR invalid cursor")
+    return -number & _CURSOR_MAX if match[1] == b"-" else number
+
+
+class ScanOptions:
+    """What follows the cursor of SCAN, HSCAN, SSCAN and ZSCAN: ``argv[first:]``.
+
+    ``count``  COUNT: how many elements one step should look at
+    ``glob``   MATCH; None where every name matches
+    ``kind``   TYPE, in lower case, if `typed` allows it; "" without
+    """
+
+    count: int
+    glob: Glob | None
+    kind: str
+
+    def __init__(self, argv: list[bytes], first: int, *, typed: bool = False) -> None:
+        self.count = 10
+        self.glob = None
+        self.kind = ""
+        for i in range(first, len(argv), 2):
+            option = argv[i].upper()
+            if i + 1 == len(argv):
+                raise CommandError(SYNTAX)
+            if option == b"COUNT":
+                self.count = integer(argv[i + 1])
+                if self.count < 1:
+                    raise CommandError(SYNTAX)
+            elif option == b"MATCH":
+                self.glob = None if argv[i + 1] == b"*" else Glob(argv[i + 1])
+            elif option == b"TYPE" and typed:
+                self.kind = argv[i + 1].decode("latin-1").lower()
+            else:
+                raise CommandError(SYNTAX)

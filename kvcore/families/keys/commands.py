@@ -6,7 +6,7 @@ import re
 from typing import Final
 
 from kvcore.codec.glob import Glob
-from kvcore.command import Context, Family, help_text, integer
+from kvcore.command import Context, Family, ScanOptions, help_text, scan_cursor
 from kvcore.errors import NO_SUCH_KEY, SYNTAX, CommandError
 from kvcore.families.keys.databases import database
 from kvcore.keyspace import Database
@@ -15,9 +15,6 @@ command = Family("generic")
 
 SAME_OBJECT: Final = "ERR source and destination objects are the same"
 
-# strtoul's grammar: an empty cursor is 0, a negative one wraps around.
-_CURSOR: Final = re.compile(rb"([+-]?)0*([0-9]{1,20})|")
-_CURSOR_MAX: Final = (1 << 64) - 1
 _GLOB: Final = re.compile(rb"[*?\[\\]")
 
 # Redis shares the objects of small integers and never counts references to them.
@@ -100,47 +97,21 @@ def _is_alive(db: Database, key: bytes) -> bool:
 @command("SCAN", -2, "readonly", since="2.8.0", complexity="O(1) for every call")
 def scan(ctx: Context, argv: list[bytes]) -> object:
     """Iterates over the key names in the database."""
-    cursor = _cursor(argv[1])
-    count = 10
-    pattern = b"*"
-    kind: str | None = None
-    i = 2
-    while i < len(argv):
-        option = argv[i].upper()
-        if i + 1 == len(argv):
-            raise CommandError(SYNTAX)
-        if option == b"COUNT":
-            count = integer(argv[i + 1])
-            if count < 1:
-                raise CommandError(SYNTAX)
-        elif option == b"MATCH":
-            pattern = argv[i + 1]
-        elif option == b"TYPE":
-            kind = argv[i + 1].decode("latin-1").lower()
-        else:
-            raise CommandError(SYNTAX)
-        i += 2
+    cursor = scan_cursor(argv[1])
+    options = ScanOptions(argv, 2, typed=True)
     db = ctx.db
     cursor, found = db.entries.scan(cursor)
-    while cursor and len(found) < count:
+    while cursor and len(found) < options.count:
         cursor, more = db.entries.scan(cursor)
         found += more
-    if pattern != b"*":
-        glob = Glob(pattern)
-        found = [key for key in found if glob.match(key)]
-    if kind is not None:
-        found = [key for key in found if _has_type(db, key, kind)]
+    if options.glob is not None:
+        match = options.glob.match
+        found = [key for key in found if match(key)]
+    if options.kind:
+        found = [key for key in found if _has_type(db, key, options.kind)]
     elif db.expires.count:
         found = [key for key in found if db.exists(key)]
     return [b"%d" % cursor, found]
-
-
-def _cursor(arg: bytes) -> int:
-    match = _CURSOR.fullmatch(arg)
-    number = int(match[2] or b"0") if match is not None else -1
-    if match is None or number > _CURSOR_MAX:
-        raise CommandError("ERR invalid cursor")
-    return -number & _CURSOR_MAX if match[1] == b"-" else number
 
 
 def _has_type(db: Database, key: bytes, kind: str) -> bool:
