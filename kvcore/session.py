@@ -184,7 +184,7 @@ class Session(Context):
         engine = self.engine
         engine.processed += 1
         command = engine.table.get(argv[0])
-        if command is None or command.arity != len(argv) or command.subcommands:
+        if command is None or not command.least <= len(argv) <= command.most:
             command = self._find(argv)
         self.command = command
         stopped = command.bits & (engine.gate | self.gate)
