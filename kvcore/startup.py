@@ -33,7 +33,11 @@ def choose(
     own = selected.probe(storage, config)
     wanted = str(config["load-from"])
     if wanted:
-        return wanted, selected if wanted == name else plugins.load_policy(wanted)
+        if wanted == name:
+            return name, selected
+        other = plugins.load_policy(wanted)
+        config.add(other.options)
+        return wanted, other
     claimed = {*OWN_FILES, *own.claims, *own.files}
     strangers = [entry for entry in storage.list() if entry not in claimed]
     if not strangers:
@@ -72,6 +76,7 @@ def _others(
         except PluginError as error:
             log.warning("A persistence plugin cannot be asked for its data", error=str(error))
             continue
+        config.add(other.options)
         found = other.probe(storage, config)
         if found.has_data and not set(found.files) <= claimed:
             found_by.append((other_name, other, found))
