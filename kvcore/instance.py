@@ -6,6 +6,7 @@ The server and the embedded `kvcore.Store` are two shells over an `Instance`: bo
 
 from __future__ import annotations
 
+import gc
 import os
 import secrets
 import time
@@ -182,6 +183,8 @@ class Instance(Host):
         """Run ``source.load``. What it loads is no change, and nothing expires meanwhile."""
         self.loading = True
         self.keyspace.expiring = False
+        collecting = gc.isenabled()
+        gc.disable()  # a load makes no garbage, and the search for it took a fifth of the time
         try:
             source.load(self.loader)
         except OSError as error:
@@ -191,6 +194,8 @@ class Instance(Host):
                 error.advice = "The file was left as it is"
             raise
         finally:
+            if collecting:
+                gc.enable()
             self.keyspace.expiring = True
             self.loading = False
         self.keyspace.dirty = 0
