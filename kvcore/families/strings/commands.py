@@ -250,7 +250,8 @@ def getrange(ctx: Context, argv: list[bytes]) -> object:
         return b""
     start = max(start + size, 0) if start < 0 else start
     end = max(end + size, 0) if end < 0 else end
-    return data[start : end + 1]
+    # Compiled by mypyc, a slice of bytes that ends before it starts is a SystemError.
+    return data[start : end + 1] if start <= end else b""
 
 
 @command("SUBSTR", 4, "readonly", keys=(1, 1, 1), complexity="O(N)")
