@@ -27,7 +27,7 @@ from kvcore.errors import (
     StoreLocked,
 )
 from kvcore.keyspace import Keyspace
-from kvcore.load import EngineLoader
+from kvcore.load import EngineLoader, LoadAborted
 from kvcore.lock import FolderLock
 from kvcore.persistence import Host, Persistence, View
 from kvcore.session import Session
@@ -73,6 +73,7 @@ class Instance(Host):
         self.keyspace = Keyspace(int(config["databases"]))
         self.engine = Engine(self.keyspace)
         self.engine.instance = self
+        self.engine.loading(True)  # until `load` is over: a server listens before it begins
         self.clients: dict[int, Session] = {}
         self.next_client_id = 1
         self.started = time.time()
@@ -83,7 +84,7 @@ class Instance(Host):
         self.disconnected: tuple[Callable[..., None], ...] = ()
         self.forks = 0
         self.last_fork_usec = 0
-        self.loading = False
+        self.loading = True
         self.closed = False
         self.last_save = int(self.started)
         self.port = 0
@@ -154,10 +155,11 @@ class Instance(Host):
         source_name, source = startup.choose(
             self.policy_class, self.policy, self.storage, self.config, self.log
         )
-        self.engine.loading(True)
         begin = time.perf_counter()
         adopted = source is not self.policy_class
         self._fill(source(self) if adopted else self.persistence)
+        if self.loader.abort.is_set():  # too late for a report of progress to notice it
+            raise LoadAborted("the load was told to stop")
         if adopted:
             self.persistence.adopt(self.view())
             self.log.warning(

@@ -19,6 +19,7 @@ import kvcore
 from kvcore.config import Config
 from kvcore.errors import CommandError, CorruptData, PersistenceError, StoreLocked
 from kvcore.instance import Instance
+from kvcore.load import LoadAborted
 from kvcore.session import Session
 from kvcore.storage import File, LocalStorage, Storage
 from kvcore_rdb import MISCONF, RdbPersistence
@@ -461,6 +462,31 @@ def test_closing_ends_a_running_child(open_store: Opener, tmp_path: Path) -> Non
     assert not child.running
     assert snapshot_files(tmp_path) == ["dump.rdb"]
     assert open_store().keys() == [b"a", b"b", b"c", b"d"]
+
+
+def test_nothing_is_answered_before_the_load(tmp_path: Path) -> None:
+    """A server listens first. Whoever is quick must neither read nor write an empty store."""
+    config = Config()
+    config.set_keywords({"dir": str(tmp_path), "persistence": "rdb"})
+    instance = Instance(config)
+    with pytest.raises(CommandError, match="LOADING Redis"):
+        Session(instance.engine).execute([b"SET", b"k", b"v"])
+    instance.lock()
+    instance.load()
+    assert Session(instance.engine).execute([b"SET", b"k", b"v"]) == "OK"
+    instance.shutdown(False)
+
+
+def test_a_store_told_to_stop_before_it_loads(tmp_path: Path) -> None:
+    config = Config()
+    config.set_keywords({"dir": str(tmp_path), "persistence": "rdb"})
+    instance = Instance(config)
+    assert instance.loading
+    instance.loader.abort.set()
+    instance.lock()
+    with pytest.raises(LoadAborted):
+        instance.load()
+    instance.release()
 
 
 def test_a_load_may_be_slowed_down(open_store: Opener) -> None:
