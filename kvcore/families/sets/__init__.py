@@ -1,7 +1,9 @@
+"""Sets: see ``value.py`` for their structure."""
+
 from __future__ import annotations
 
-from kvcore.command import Command
 from kvcore.datatype import DataType
+from kvcore.families.sets import commands, rdb
 
-TYPE: DataType | None = None
-COMMANDS: list[Command] = []
+TYPE: DataType | None = rdb.TYPE
+COMMANDS = commands.command.commands

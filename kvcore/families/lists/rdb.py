@@ -1,0 +1,156 @@
+"""Lists in RDB::
+
+    1  (list)               length, elements as strings
+    10 (list, ziplist)      one string: a ziplist (before Redis 3.2)
+    14 (list, quicklist)    nodes, each a string: a ziplist (before Redis 7.0)
+    18 (list, quicklist 2)  nodes, each its container and a string:
+                            1, plain: the one element itself; 2, packed: a listpack
+
+Written is 18, in nodes of the size that is Redis' default, 8 KB. Redis takes nodes as they are,
+whatever its list-max-listpack-size.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from kvcore import digest
+from kvcore.codec import listpack, ziplist
+from kvcore.codec.rdb import Reader, Writer
+from kvcore.datatype import DataType, Limits
+from kvcore.families.lists.value import List
+
+RDB_LIST: Final = 1
+RDB_LIST_ZIPLIST: Final = 10
+RDB_LIST_QUICKLIST: Final = 14
+RDB_LIST_QUICKLIST_2: Final = 18
+
+PLAIN: Final = 1
+PACKED: Final = 2
+
+_NODE_BYTES: Final = 8192
+# What a listpack adds, at most, to the bytes of an element shorter than 4 KB. A longer one takes 3
+# more, but there is room for only one of those: they are counted with the header and the end.
+_ENTRY_OVERHEAD: Final = 4
+_LISTPACK_OVERHEAD: Final = 7 + 3
+_REWRITTEN_TOGETHER: Final = 64
+
+
+# Writing ------------------------------------------------------------------------------------------
+
+
+def _save(value: List, writer: Writer) -> None:
+    elements = value.items()
+    size = _LISTPACK_OVERHEAD + sum(map(len, elements)) + _ENTRY_OVERHEAD * len(elements)
+    if size <= _NODE_BYTES:
+        writer.raw(b"\x01\x02")
+        writer.string(listpack.encode(elements))
+        return
+    nodes = _nodes(elements)
+    writer.length(len(nodes))
+    for node in nodes:
+        if len(node) == 1 and len(node[0]) > _NODE_BYTES:
+            writer.length(PLAIN)
+            writer.string(node[0])
+        else:
+            writer.length(PACKED)
+            writer.string(listpack.encode(node))
+
+
+def _nodes(elements: list[bytes]) -> list[list[bytes]]:
+    """The elements in runs that a node may hold; one that is larger than a node is alone."""
+    nodes: list[list[bytes]] = []
+    start = 0
+    size = _LISTPACK_OVERHEAD
+    for index, element in enumerate(elements):
+        entry = len(element) + _ENTRY_OVERHEAD
+        if size + entry > _NODE_BYTES and index > start:
+            nodes.append(elements[start:index])
+            start = index
+            size = _LISTPACK_OVERHEAD
+        size += entry
+    nodes.append(elements[start:])
+    return nodes
+
+
+# Reading ------------------------------------------------------------------------------------------
+
+
+def _load(code: int, reader: Reader, limits: Limits) -> List:
+    start = reader.offset
+    elements: list[bytes] = []
+    if code == RDB_LIST_QUICKLIST_2:
+        for _ in range(reader.length()):
+            elements += _load_node(reader)
+    elif code == RDB_LIST:
+        for _ in range(reader.length()):
+            elements.append(reader.string())
+    elif code == RDB_LIST_ZIPLIST:
+        elements = _load_ziplist(reader)
+    else:
+        for _ in range(reader.length()):
+            elements += _load_ziplist(reader)
+    if not elements:
+        raise reader.fail("empty list", offset=start)
+    return _build(elements, limits)
+
+
+def _load_node(reader: Reader) -> list[bytes]:
+    start = reader.offset
+    container = reader.length()
+    if container == PLAIN:
+        return [reader.string()]
+    if container != PACKED:
+        raise reader.fail(f"list node in container {container}, not 1 or 2", offset=start)
+    packed = reader.string()
+    try:
+        return listpack.decode(packed)
+    except ValueError as error:
+        raise reader.fail(str(error), offset=start) from None
+
+
+def _load_ziplist(reader: Reader) -> list[bytes]:
+    start = reader.offset
+    packed = reader.string()
+    try:
+        return ziplist.decode(packed)
+    except ValueError as error:
+        raise reader.fail(str(error), offset=start) from None
+
+
+def _build(elements: list[bytes], limits: Limits) -> List:
+    return List.of(elements, limits.list_max_listpack_size)
+
+
+# The rest of the record ---------------------------------------------------------------------------
+
+
+def _rewrite(key: bytes, value: List) -> Iterator[list[bytes]]:
+    elements = value.items()
+    for start in range(0, len(elements), _REWRITTEN_TOGETHER):
+        yield [b"RPUSH", key, *elements[start : start + _REWRITTEN_TOGETHER]]
+
+
+def _digest(value: List, seed: bytes) -> bytes:
+    for element in value.items():
+        seed = digest.mix(seed, element)
+    return seed
+
+
+TYPE = DataType(
+    "list",
+    number=1,
+    classes=(List,),
+    rdb_codes=(RDB_LIST, RDB_LIST_ZIPLIST, RDB_LIST_QUICKLIST, RDB_LIST_QUICKLIST_2),
+    encoding=lambda value, limits: value.encoding,
+    rdb_code=lambda value: RDB_LIST_QUICKLIST_2,
+    save=_save,
+    load=_load,
+    rewrite=_rewrite,
+    copy=List.copy,
+    digest=_digest,
+    length=len,
+    elements=List.items,
+    build=_build,
+)

@@ -1,0 +1,94 @@
+"""Sets in RDB::
+
+    2  (set)             length, members as strings
+    11 (set, intset)     one string: an intset
+    20 (set, listpack)   one string: a listpack (Redis 7.2)
+
+Written are 11 while all members are integers and few, else 2: what every Redis since 2.6 reads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from kvcore import digest
+from kvcore.codec import intset, listpack
+from kvcore.codec.rdb import Reader, Writer
+from kvcore.datatype import DataType, Limits
+from kvcore.families.sets.commands import build
+from kvcore.families.sets.value import INTSET, Set
+
+RDB_SET: Final = 2
+RDB_SET_INTSET: Final = 11
+RDB_SET_LISTPACK: Final = 20
+
+_REWRITTEN_TOGETHER: Final = 64
+
+
+def _rdb_code(value: Set) -> int:
+    return RDB_SET_INTSET if value.encoding == INTSET else RDB_SET
+
+
+def _save(value: Set, writer: Writer) -> None:
+    members = value.members()
+    if value.encoding == INTSET:
+        writer.string(intset.encode(sorted(map(int, members))))
+        return
+    writer.length(len(members))
+    for member in members:
+        writer.string(member)
+
+
+def _load(code: int, reader: Reader, limits: Limits) -> Set:
+    start = reader.offset
+    if code == RDB_SET:
+        count = reader.length()
+        members = set()
+        for _ in range(count):
+            members.add(reader.string())
+    else:
+        packed = reader.string()
+        try:
+            if code == RDB_SET_INTSET:
+                found = [b"%d" % number for number in intset.decode(packed)]
+            else:
+                found = listpack.decode(packed)
+        except ValueError as error:
+            raise reader.fail(str(error), offset=start) from None
+        count = len(found)
+        members = set(found)
+    if len(members) != count:
+        raise reader.fail("set with the same member twice", offset=start)
+    if count == 0:
+        raise reader.fail("empty set", offset=start)
+    return build(members, limits)
+
+
+def _rewrite(key: bytes, value: Set) -> Iterator[list[bytes]]:
+    members = list(value.members())
+    for start in range(0, len(members), _REWRITTEN_TOGETHER):
+        yield [b"SADD", key, *members[start : start + _REWRITTEN_TOGETHER]]
+
+
+def _digest(value: Set, seed: bytes) -> bytes:
+    for member in value.members():
+        seed = digest.xor(seed, member)
+    return seed
+
+
+TYPE = DataType(
+    "set",
+    number=2,
+    classes=(Set,),
+    rdb_codes=(RDB_SET, RDB_SET_INTSET, RDB_SET_LISTPACK),
+    encoding=lambda value, limits: value.encoding,
+    rdb_code=_rdb_code,
+    save=_save,
+    load=_load,
+    rewrite=_rewrite,
+    copy=Set.copy,
+    digest=_digest,
+    length=len,
+    elements=lambda value: list(value.members()),
+)
