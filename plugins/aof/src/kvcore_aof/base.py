@@ -1,0 +1,154 @@
+"""Bases and increments as whole files: writing a base, loading either.
+
+A base is an RDB file with the AUX field ``aof-base`` (aof-use-rdb-preamble yes), or commands that
+rebuild every key. A log of Redis before 7 may be both: an RDB file, and commands behind it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import BinaryIO, Final, cast
+
+from kvcore.codec.rdb import Reader
+from kvcore.config import Config
+from kvcore.persistence import Loader, View
+from kvcore.resp import encode2
+from kvcore.storage import File
+from kvcore_aof.commands import Replayer
+from kvcore_rdb import format
+from kvcore_rdb.delays import SlowLoader, SlowView
+
+SYNC_BYTES: Final = 4 << 20
+WRITE_BYTES: Final = 1 << 18
+REPORT_KEYS: Final = 1024
+
+
+# Writing ------------------------------------------------------------------------------------------
+
+
+def ignore(keys: int) -> None:
+    """The progress of a base that nobody watches."""
+
+
+def write(
+    view: View,
+    file: File,
+    config: Config,
+    *,
+    rdb: bool,
+    second: int,
+    progress: Callable[[int], None] = ignore,
+) -> None:
+    """Write all of ``view`` to ``file``, durably; ``second`` is the Unix time of the view."""
+    if config["rdb-key-save-delay"]:
+        view = SlowView(view, int(config["rdb-key-save-delay"]))
+    sink = _Sink(file, SYNC_BYTES if config["aof-rewrite-incremental-fsync"] else 0)
+    if rdb:
+        format.write(
+            view,
+            sink.write,
+            compress=bool(config["rdbcompression"]),
+            checksum=bool(config["rdbchecksum"]),
+            aux={"aof-base": 1},
+            progress=progress,
+        )
+    else:
+        if config["aof-timestamp-enabled"]:
+            sink.write(b"#TS:%d\r\n" % second)
+        _write_commands(view, sink.write, progress)
+    file.sync()
+
+
+def _write_commands(
+    view: View, write: Callable[[bytes], None], progress: Callable[[int], None]
+) -> None:
+    types = view.types
+    out: list[bytes] = []
+    done = 0
+    for db, _, _ in view.databases():
+        encode2([b"SELECT", b"%d" % db], out)
+        for key, value, expiry in view.entries(db):
+            for argv in types.of(value).rewrite(key, value):
+                encode2(argv, out)
+                if len(out) >= REPORT_KEYS:
+                    write(b"".join(out))
+                    out.clear()
+            if expiry >= 0:
+                encode2([b"PEXPIREAT", key, b"%d" % expiry], out)
+            done += 1
+            if not done % REPORT_KEYS:
+                progress(done)
+    write(b"".join(out))
+    progress(done)
+
+
+class _Sink:
+    """A file that is written in large pieces, and synced every ``step`` bytes (0: never).
+
+    Syncing on the way keeps the sync at the end from stalling the disk.
+    """
+
+    def __init__(self, file: File, step: int) -> None:
+        self._file = file
+        self._step = step
+        self._unsynced = 0
+
+    def write(self, data: bytes) -> None:
+        self._file.append(data)
+        self._unsynced += len(data)
+        if self._step and self._unsynced >= self._step:
+            self._file.sync()
+            self._unsynced = 0
+
+
+# Loading ------------------------------------------------------------------------------------------
+
+
+class Source:
+    """An open file of ``size`` bytes that tells the loader how far a load of ``total`` bytes is,
+    of which ``before`` were in other files."""
+
+    def __init__(
+        self, file: BinaryIO, size: int, loader: Loader, before: int = 0, total: int = 0
+    ) -> None:
+        self.file = file
+        self.size = size
+        self._loader = loader
+        self._before = before
+        self._total = total or size
+        self._done = 0
+
+    def read(self, size: int) -> bytes:
+        data = self.file.read(min(size, self.size - self._done))
+        self._done += len(data)
+        self._loader.progress(self._before + self._done, self._total)
+        return data
+
+    def seek(self, offset: int) -> None:
+        self.file.seek(offset)
+        self._done = offset
+
+
+def load(
+    source: Source, loader: Loader, path: str, config: Config, *, is_base: bool
+) -> tuple[int, str, format.Contents | None]:
+    """Load one file: where its whole part ends, why that is not all, and what its RDB part held.
+
+    Only a base may have an RDB part. Raises CorruptData; see `Replayer.finish` for the end.
+    """
+    start = 0
+    contents = None
+    if config["key-load-delay"]:
+        loader = SlowLoader(loader, config)
+    if is_base and source.read(len(format.MAGIC)) == format.MAGIC:
+        source.seek(0)
+        checksum = bool(config["rdbchecksum"])
+        reader = Reader(cast(BinaryIO, source), path=path, size=source.size, checksum=checksum)
+        contents = format.read(reader, loader, checksum=checksum, keep_expired=True)
+        start = reader.offset
+    source.seek(start)
+    replayer = Replayer(loader, path, start)
+    while data := source.read(replayer.want):
+        replayer.feed(data)
+    end, why = replayer.finish()
+    return end, why, contents

@@ -1,0 +1,162 @@
+"""The log on its disk: the files that make it up, and what still waits to be written.
+
+`Log` is mechanism: it does one thing at a time and raises OSError where the disk fails. When to
+write, to sync and to rewrite, and what to do about an error, is the policy's (`kvcore_aof`).
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from kvcore.persistence import Batch
+from kvcore.storage import File
+from kvcore_aof.commands import Encoder
+from kvcore_aof.folder import Folder
+from kvcore_aof.manifest import Manifest, Part
+from kvcore_aof.sync import Syncer
+
+
+class Log:
+    """A log that is open for appending.
+
+    ``folder``    where its files are; ``manifest`` those that a load would read
+    ``file``      the last increment, which is written to
+    ``before``    bytes in the parts in front of it
+    ``pending``   pieces of text that are not written yet
+    ``syncer``    makes durable what is written
+    ``unsynced``  something was written since the last sync began
+    """
+
+    folder: Folder
+    manifest: Manifest
+    file: File
+    before: int
+    pending: list[bytes]
+    encoder: Encoder
+    syncer: Syncer
+    unsynced: bool
+
+    def __init__(self, folder: Folder, manifest: Manifest, file: File) -> None:
+        self.folder = folder
+        self.manifest = manifest
+        self.file = file
+        self.before = sum(folder.size(part) for part in manifest.parts) - file.size
+        self.pending = []
+        self.encoder = Encoder()
+        self.syncer = Syncer()
+        self.unsynced = False
+
+    @property
+    def size(self) -> int:
+        """Bytes in all parts (INFO aof_current_size)."""
+        return self.before + self.file.size
+
+    @property
+    def buffered(self) -> int:
+        """Bytes that are not written yet (INFO aof_buffer_length)."""
+        return sum(map(len, self.pending))
+
+    # Writing ----------------------------------------------------------------------------------
+
+    def append(self, batch: Batch) -> None:
+        encoder = self.encoder
+        encoder.add(batch, self.pending, int(time.time()) if encoder.timestamps else 0)
+
+    def write(self) -> None:
+        """Write what is pending. On OSError it is still pending, and the file as it was.
+
+        Where a short write cannot be taken back, the rest is pending: it goes on from there.
+        """
+        data = b"".join(self.pending)
+        file = self.file
+        before = file.size
+        try:
+            file.append(data)
+        except OSError:
+            if file.size != before:
+                try:
+                    file.truncate(before)
+                except OSError:
+                    data = data[file.size - before :]
+            self.pending = [data] if data else []
+            raise
+        self.pending = []
+        self.unsynced = True
+
+    def sync(self) -> None:
+        """Make what is written durable, here and now."""
+        self.syncer.finish(self.file)
+        self.unsynced = False
+
+    def sync_later(self) -> None:
+        """The same, on the syncer's thread."""
+        self.unsynced = False
+        self.syncer.submit(self.file)
+
+    # Replacing files --------------------------------------------------------------------------
+
+    def rotate(self) -> Part:
+        """Go on in a new increment. The last one is durable before: with another behind it, a
+        torn end would be damage."""
+        self.sync()
+        manifest = self.manifest.copy()
+        part = self.folder.next_increment(manifest)
+        file = self.folder.create(part)
+        try:
+            manifest.increments.append(part)
+            self.folder.save(manifest)
+        except BaseException:
+            file.close()  # it stays: the manifest may name it already, and it is empty
+            raise
+        self._go_on(manifest, file, self.size)
+        return part
+
+    def replace_base(self, base: Part) -> None:
+        """Take into use a base that holds all increments but the last one."""
+        manifest = self.manifest.copy()
+        manifest.replace_base(base, keep=1)
+        self.folder.save(manifest)
+        self.manifest = manifest
+        self.before = self.folder.size(base)
+
+    def start_anew(self, base: Part, covered: int) -> None:
+        """Take into use a base that holds all that was ever written, and of what is pending the
+        first ``covered`` pieces; go on in a new increment."""
+        manifest = self.manifest.copy()
+        part = self.folder.next_increment(manifest)
+        file = self.folder.create(part)
+        try:
+            manifest.replace_base(base, keep=0)
+            manifest.increments.append(part)
+            self.folder.save(manifest)
+        except OSError as error:
+            # Either manifest may count now, and only one of them names the file we write to.
+            file.close()
+            self.syncer.distrust(error)
+            raise
+        self.syncer.reset()
+        self.pending = self.pending[covered:]
+        self._go_on(manifest, file, self.folder.size(base))
+
+    def _go_on(self, manifest: Manifest, file: File, before: int) -> None:
+        self.file.close()
+        self.file = file
+        self.before = before
+        self.manifest = manifest
+        self.unsynced = False
+
+    def remove_history(self, log: Any) -> None:
+        """Remove the files that are not needed any more; what fails is tried the next time."""
+        if not self.manifest.history:
+            return
+        for part in self.manifest.history:
+            log.info(f"Removing the history file {part.name}")
+        try:
+            self.manifest = self.folder.remove_history(self.manifest)
+        except OSError as error:
+            log.warning(f"Can't remove the history of the AOF: {error}")
+
+    def close(self) -> None:
+        self.syncer.stop()
+        self.file.close()
