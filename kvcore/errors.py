@@ -77,8 +77,7 @@ class ConfigError(KvcoreError):
 
     def __str__(self) -> str:
         where = f"{self.path}, line {self.line}" if self.line else self.path
-        text = f"{where}: {self.text!r}: {self.why}" if self.text else self.why
-        return text if self.text or not where else f"{where}: {self.why}"
+        return ": ".join(part for part in (where, self.text, self.why) if part)
 
 
 class PluginError(KvcoreError):

@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 
 import kvcore.engine
-from kvcore.version import compiled
+from kvcore.resp import COMPILED
 
 
 def test_forced_compilation_is_what_runs() -> None:
     wanted = os.environ.get("KVCORE_COMPILE")
     if wanted:
-        assert compiled() == (wanted == "1")
-    assert compiled() == (not kvcore.engine.__file__.endswith(".py"))
+        assert (wanted == "1") == COMPILED
+    assert kvcore.engine.__file__.endswith(".py") != COMPILED

@@ -25,8 +25,9 @@ from typing import Any, Final
 from kvcore.admin import memory
 from kvcore.command import Family
 from kvcore.reply import Verbatim
+from kvcore.resp import COMPILED
 from kvcore.session import Session
-from kvcore.version import REDIS_VERSION, __version__, compiled
+from kvcore.version import REDIS_VERSION, __version__
 
 Fields = dict[str, object]
 
@@ -344,7 +345,7 @@ def _kvcore(instance: Any) -> Fields:
     return {
         "kvcore_version": __version__,
         "persistence": instance.policy,
-        "compiled": "yes" if compiled() else "no",
+        "compiled": "yes" if COMPILED else "no",
         "python_version": platform.python_version(),
         "data_directory": instance.storage.describe(),
     }

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 
 from kvcore.config import Config, format_fatal
 from kvcore.errors import ConfigError, KvcoreError
-from kvcore.version import REDIS_VERSION, __version__, compiled
+from kvcore.resp import COMPILED
+from kvcore.version import REDIS_VERSION, __version__
 
 USAGE = "/path/to/kvcore.conf | - ] [--directive args ..."
 
@@ -17,7 +18,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the server; returns the exit code."""
     args = list(sys.argv[1:] if argv is None else argv)
     if args[:1] in (["-v"], ["--version"]):
-        form = "compiled" if compiled() else "plain"
+        form = "compiled" if COMPILED else "plain"
         print(f"kvcore server v={__version__} redis={REDIS_VERSION} bits=64 build={form}")
         return 0
     config = Config(hold_unknown=True)
