@@ -158,8 +158,52 @@ TRANSACTIONS: Final = [
     shape("GET"),
 ]
 
-LISTS: Final[list[Shape]] = []
-SETS: Final[list[Shape]] = []
+SIDE: Final = words("LEFT", "RIGHT", "left", "UP")
+
+LISTS: Final = [
+    shape("RPUSH", KEY, some(VALUE)),
+    shape("LPUSH", KEY, some(VALUE)),
+    shape("RPUSH", KEY, some(VALUE, most=20)),
+    shape(words("LPUSHX", "RPUSHX"), KEY, some(VALUE)),
+    shape(words("LPOP", "RPOP"), KEY, maybe(COUNT)),
+    shape("LLEN", KEY),
+    shape("LINDEX", KEY, INDEX),
+    shape("LSET", KEY, INDEX, VALUE),
+    shape("LRANGE", KEY, INDEX, INDEX),
+    shape("LTRIM", KEY, INDEX, INDEX),
+    shape("LINSERT", KEY, words("BEFORE", "AFTER", "x"), VALUE, VALUE),
+    shape("LREM", KEY, COUNT, VALUE),
+    shape(
+        "LPOS",
+        KEY,
+        VALUE,
+        maybe(st.tuples(words("RANK"), COUNT)),
+        maybe(st.tuples(words("COUNT"), COUNT)),
+        maybe(st.tuples(words("MAXLEN"), COUNT)),
+    ),
+    shape("LMOVE", KEY, KEY, SIDE, SIDE),
+    shape("RPOPLPUSH", KEY, KEY),
+    shape("LMPOP 1", KEY, SIDE, maybe(st.tuples(words("COUNT"), COUNT))),
+    shape("LMPOP 2", KEY, KEY, SIDE, maybe(st.tuples(words("COUNT"), COUNT))),
+]
+
+SETS: Final = [
+    shape("SADD", KEY, some(FIELD)),
+    shape("SADD", KEY, some(INTEGER)),
+    shape("SREM", KEY, some(FIELD)),
+    shape("SISMEMBER", KEY, FIELD),
+    shape("SMISMEMBER", KEY, some(FIELD)),
+    shape("SCARD", KEY),
+    shape("SMEMBERS", KEY, mode="unordered"),
+    shape("SPOP", KEY, words("100", "0", "-1"), mode="unordered"),
+    shape("SRANDMEMBER", KEY, words("100", "0"), mode="unordered"),
+    shape("SMOVE", KEY, KEY, FIELD),
+    shape(words("SINTER", "SUNION", "SDIFF"), some(KEY), mode="unordered"),
+    shape(words("SINTERSTORE", "SUNIONSTORE", "SDIFFSTORE"), KEY, some(KEY)),
+    shape("SINTERCARD 2", KEY, KEY, maybe(st.tuples(words("LIMIT"), COUNT))),
+    shape("SSCAN", KEY, "0", maybe("MATCH ?", "COUNT 1000"), mode="unordered"),
+]
+
 ZSETS: Final[list[Shape]] = []
 HASHES: Final[list[Shape]] = []
 
