@@ -470,7 +470,7 @@ def test_restore_refuses(compare: Compare) -> None:
 
 def test_sorting(compare: Compare) -> None:
     compare(r"""
-        RPUSH l 3 10 -1 2.5 1e1 0x10 inf "" " 4"
+        RPUSH l 3 10 -1 2.5 1e1 0x10 inf "" " 4" "7\x00x"
         SORT l
         SORT l DESC
         SORT l ALPHA

@@ -97,10 +97,11 @@ class Options:
 
 
 def _number(weight: bytes) -> float:
-    """A weight as C's strtod reads it: white space may lead, nothing at all is 0."""
-    if not weight:
+    """A weight as C's strtod reads it: up to a NUL, after white space; nothing at all is 0."""
+    spelled = weight.partition(b"\0")[0]
+    if not spelled:
         return 0.0
-    number = parse_float(weight.lstrip(b" \t\n\v\f\r"))
+    number = parse_float(spelled.lstrip(b" \t\n\v\f\r"))
     if number is None:
         raise CommandError("ERR One or more scores can't be converted into double")
     return number
