@@ -177,6 +177,12 @@ class Session(Context):
         else:
             encode2(error, self.out)
 
+    def take(self) -> list[bytes]:
+        """The encoded replies so far, in pieces; a new list begins."""
+        out = self.out
+        self.out = []
+        return out
+
     # One command ------------------------------------------------------------------------------
 
     def execute(self, argv: list[bytes]) -> object:
@@ -333,9 +339,18 @@ class Session(Context):
         self.discard()
 
 
+def size_of(pieces: list[bytes]) -> int:
+    """Bytes of all pieces together."""
+    size = 0
+    for piece in pieces:
+        size += len(piece)
+    return size
+
+
 def is_loopback(host: str) -> bool:
     """Is this address (no name) one of this machine alone? An embedded session has none."""
-    return host in ("", "::1", "::ffff:127.0.0.1") or host.startswith("127.")
+    host = host.strip("[]").removeprefix("::ffff:")
+    return host in ("", "::1") or host.startswith("127.")
 
 
 def _nothing() -> int:

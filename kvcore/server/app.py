@@ -10,182 +10,217 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import errno
 import os
+import resource
 import signal
 import socket
-import stat
 import sys
+import time
 from collections import deque
 from concurrent.futures import Future
-from typing import Final
+from typing import Any, Final
 
 import structlog
 
-from kvcore.errors import ConfigError, KvcoreError, PersistenceError
+from kvcore.errors import ConfigError, PersistenceError
 from kvcore.instance import Instance
 from kvcore.load import LoadAborted
-from kvcore.server.connection import Connection
+from kvcore.server.connection import NO_LIMITS, Connection
+from kvcore.server.listening import Listeners
+from kvcore.server.supervision import PidFile, notify
 
 PROTECTED: Final = (
     b"-DENIED kvcore is running in protected mode because protected mode is enabled and no "
     b"password is set for the default user. In this mode connections are only accepted from the "
-    b"loopback interface. To accept others: set a password (requirepass), or bind to chosen "
-    b"addresses, or turn protected-mode off.\r\n"
+    b"loopback interface. To accept others, set a password (requirepass) or turn protected-mode "
+    b"off.\r\n"
 )
 TOO_MANY: Final = b"-ERR max number of clients reached\r\n"
-HERTZ: Final = 10
+RESERVED_FILES: Final = 32  # file descriptors that are not clients'
 
 log = structlog.get_logger("kvcore")
 
-Turn = tuple[Future[None] | None, list[tuple[Connection, bytes, bool]]]
+# The replies of one turn: pieces for each connection, and whether it is closed behind them.
+Replies = list[tuple[Connection, list[bytes], bool]]
 
 
 class Server:
-    """Serves one instance until a signal, SHUTDOWN or a fatal error; see `run`."""
+    """Serves one instance until a signal, SHUTDOWN or a fatal error; see `run`.
+
+    ``limits``  (hard bytes, soft bytes, seconds) of client-output-buffer-limit normal
+    """
+
+    loop: asyncio.AbstractEventLoop
+    listeners: Listeners
 
     def __init__(self, instance: Instance) -> None:
         self.instance = instance
         self.engine = instance.engine
         self.config = instance.config
         self.connections: dict[int, Connection] = {}
+        self.limits = NO_LIMITS
+        self._connecting: set[asyncio.Task[Any]] = set()
         self._pending: list[Connection] = []
-        self._held: deque[Turn] = deque()
-        self._servers: list[asyncio.base_events.Server] = []
-        self._sockets: list[socket.socket] = []
+        self._held: deque[tuple[Future[None] | None, Replies]] = deque()
         self._exit: asyncio.Future[int]
-        self._signals = 0
+        self._interrupts = 0
+        self._trouble = ""
+        self._failed = False
 
     async def run(self) -> int:
-        """Listen, load, serve; returns the exit code."""
-        self._loop = asyncio.get_running_loop()
-        self._exit = self._loop.create_future()
-        instance = self.instance
-        instance.on_shutdown = lambda: self._leave(0)
-        instance.on_fatal = lambda reason: self._leave(1)
-        instance.on_fork.append(self._close_sockets_in_child)
-        instance.lock()
+        """Listen, load, serve; returns the exit code. Raises KvcoreError if it cannot start."""
+        self.loop = asyncio.get_running_loop()
+        self.loop.set_exception_handler(_log_exception)
+        self._exit = self.loop.create_future()
+        self.listeners = Listeners(self.loop, self._accepted)
+        self._take_part()
+        self.instance.lock()
+        pid_file = PidFile(self.config)
         try:
-            await self._listen()
-            for name in ("SIGTERM", "SIGINT"):
-                self._loop.add_signal_handler(
-                    getattr(signal, name), self._on_signal, getattr(signal, name)
-                )
+            self._listen()
+            pid_file.write()
+            self._handle_signals()
             log.info("Server initialized")
             await self._load()
             if self._exit.done():
                 return self._exit.result()
-            for name in self._addresses():
+            for name in self.listeners.addresses():
                 log.info(f"Ready to accept connections {name}")
+            notify(self.config, "READY=1\nSTATUS=Ready to accept connections")
             self._tick()
             return await self._exit
         finally:
+            notify(self.config, "STOPPING=1")
             await self._close()
-            instance.release()
+            self.instance.release()
+            pid_file.remove()
+
+    def _take_part(self) -> None:
+        instance = self.instance
+        instance.on_shutdown = lambda: self._leave(0)
+        instance.on_fatal = lambda reason: self._leave(1)
+        instance.on_fork.append(self._close_sockets_in_child)
 
     async def _load(self) -> None:
         # On a thread, so that clients are answered meanwhile: LOADING, and INFO's progress.
-        load = self._loop.run_in_executor(None, self.instance.load)
+        load = self.loop.run_in_executor(None, self.instance.load)
         try:
             await load
         except LoadAborted:
             self._leave(0)
 
-    # Listening --------------------------------------------------------------------------------
+    # Configuration ----------------------------------------------------------------------------
 
-    async def _listen(self) -> None:
-        port = int(self.config["port"])
-        backlog = int(self.config["tcp-backlog"])
-        self.instance.port = port
-        if port:
-            bound = 0
-            for pattern in list(self.config["bind"]):
-                optional = pattern.startswith("-")
-                host = pattern.lstrip("-")
-                host = {"*": "0.0.0.0", "::*": "::"}.get(host, host)
-                try:
-                    server = await self._loop.create_server(
-                        lambda: Connection(self), host, port, backlog=backlog
-                    )
-                except OSError as error:
-                    missing = error.errno in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
-                    if optional and missing:
-                        continue
-                    log.warning(
-                        f"Failed listening on port {port} (tcp), aborting.", error=str(error)
-                    )
-                    raise ConfigError(
-                        f"cannot listen on {host}:{port}: {error.strerror or error}; is another "
-                        "server running there? Choose another port or bind"
-                    ) from None
-                bound += 1
-                self._servers.append(server)
-            if not bound:
-                raise ConfigError("none of the addresses of bind can be listened on")
-        path = str(self.config["unixsocket"] or "")
+    def _listen(self) -> None:
+        """Open the sockets, and follow the options that the server serves."""
+        config = self.config
+        self._fit_maxclients()
+        self._listen_tcp()
+        path = str(config["unixsocket"])
         if path:
-            self._servers.append(await self._listen_unix(path, backlog))
-        if not self._servers:
-            raise ConfigError("nothing to listen on: set port or unixsocket")
-
-    async def _listen_unix(self, path: str, backlog: int) -> asyncio.base_events.Server:
-        with contextlib.suppress(FileNotFoundError):
-            if stat.S_ISSOCK(os.stat(path).st_mode):
-                os.unlink(path)
-        sock = socket.socket(socket.AF_UNIX)
-        mode = int(str(self.config["unixsocketperm"] or 0), 8)
-        # The mode is right before anyone can connect: never wider than asked for.
-        before = os.umask(0o777 & ~mode if mode else 0o077)
-        try:
-            sock.bind(path)
-        except OSError as error:
-            sock.close()
-            raise ConfigError(f"cannot make the socket {path}: {error.strerror}") from None
-        finally:
-            os.umask(before)
-        return await self._loop.create_unix_server(
-            lambda: Connection(self), sock=sock, backlog=backlog
+            mode, backlog = int(config["unixsocketperm"]), int(config["tcp-backlog"])
+            self.listeners.listen_unix(path, mode, backlog)
+        if not self.listeners.addresses():
+            raise ConfigError("Configured to not listen anywhere: set port or unixsocket")
+        self._set_limits(config["client-output-buffer-limit"])
+        config.subscribe("port", lambda _: self._listen_again("Unable to listen on this port."))
+        config.subscribe(
+            "bind", lambda _: self._listen_again("Failed to bind to specified addresses.")
         )
+        config.subscribe("maxclients", self._check_maxclients)
+        config.subscribe("requirepass", self._let_in)
+        config.subscribe("client-output-buffer-limit", self._set_limits)
+        for name in ("proto-max-bulk-len", "client-query-buffer-limit"):
+            config.subscribe(name, lambda _: self._limit_input(*self.connections.values()))
 
-    def _addresses(self) -> list[str]:
-        found = []
-        if self.config["port"]:
-            found.append("tcp")
-        if self.config["unixsocket"]:
-            found.append("unix")
-        return found
+    def _listen_tcp(self) -> None:
+        config = self.config
+        self.listeners.listen_tcp(config["bind"], int(config["port"]), int(config["tcp-backlog"]))
+        self.instance.port = self.listeners.port
+
+    def _listen_again(self, refusal: str) -> None:
+        """CONFIG SET port or bind; it is called again with the old value after a refusal."""
+        try:
+            self._listen_tcp()
+        except ConfigError as error:
+            log.warning("The new addresses cannot be listened on", error=str(error))
+            raise ConfigError(refusal) from None
+
+    def _let_in(self, password: str) -> None:
+        """Without a password nobody has to authenticate; a new one is asked of newcomers only."""
+        if not password:
+            for connection in self.connections.values():
+                connection.session.authenticate(True)
+
+    def _set_limits(self, limits: tuple[tuple[str, int, int, int], ...]) -> None:
+        self.limits = next((limit[1:] for limit in limits if limit[0] == "normal"), NO_LIMITS)
+
+    def _limit_input(self, *connections: Connection) -> None:
+        for connection in connections:
+            parser = connection.session.parser
+            parser.max_bulk = int(self.config["proto-max-bulk-len"])
+            parser.max_buffer = int(self.config["client-query-buffer-limit"])
+
+    def _fit_maxclients(self) -> None:
+        wanted = int(self.config["maxclients"])
+        possible = allow_clients(wanted)
+        if possible < wanted:
+            log.warning(
+                f"maxclients has been reduced to {possible} to compensate for low ulimit. "
+                "If you need higher maxclients increase 'ulimit -n'."
+            )
+            self.config.set_keywords({"maxclients": possible})
+
+    def _check_maxclients(self, wanted: int) -> None:
+        possible = allow_clients(wanted)
+        if possible < wanted:
+            raise ConfigError(
+                "The operating system is not able to handle the specified number of clients, "
+                f"try with {possible}"
+            )
+
+    # Connections ------------------------------------------------------------------------------
+
+    def _accepted(self, sock: socket.socket) -> None:
+        task = self.loop.create_task(
+            self.loop.connect_accepted_socket(lambda: Connection(self), sock)
+        )
+        self._connecting.add(task)
+        task.add_done_callback(self._connecting.discard)
 
     def admit(self, connection: Connection, transport: asyncio.BaseTransport) -> bytes:
         """Make the session of a new connection; returns what to say if it is refused."""
         instance = self.instance
         instance.connections_received += 1
-        session = instance.new_session()
-        connection.session = session
+        connection.session = session = instance.new_session()
         peer, own = transport.get_extra_info("peername"), transport.get_extra_info("sockname")
         if isinstance(peer, tuple):
-            session.address = f"{peer[0]}:{peer[1]}"
-            session.local_address = f"{own[0]}:{own[1]}"
+            session.address, session.local_address = _address(peer), _address(own)
         else:
-            path = str(self.config["unixsocket"] or "")
-            session.address = session.local_address = f"{path}:0"
+            session.unix = True
+            session.address = session.local_address = f"{self.config['unixsocket']}:0"
         sock = transport.get_extra_info("socket")
         session.fd = sock.fileno() if sock is not None else -1
         session.kill = connection.kill
-        limit = int(self.config["maxclients"])
-        if len(self.connections) >= limit:
+        session.unsent = connection.unsent
+        refusal = self._refusal(connection)
+        if refusal:
             instance.rejected_connections += 1
-            return TOO_MANY
-        if isinstance(peer, tuple) and self._is_protected() and not _is_loopback(peer[0]):
-            instance.rejected_connections += 1
-            return PROTECTED
+            return refusal
+        self._limit_input(connection)
         self.connections[session.id] = connection
         instance.clients[session.id] = session
         for observer in instance.connected:
             observer(session)
         return b""
 
-    def _is_protected(self) -> bool:
-        return bool(self.config["protected-mode"]) and not self.config["requirepass"]
+    def _refusal(self, connection: Connection) -> bytes:
+        config = self.config
+        if len(self.connections) >= int(config["maxclients"]):
+            return TOO_MANY
+        if config["protected-mode"] and not config["requirepass"]:
+            return b"" if connection.session.is_local else PROTECTED
+        return b""
 
     def forget(self, connection: Connection) -> None:
         """A connection is gone."""
@@ -203,27 +238,52 @@ class Server:
     def ready(self, connection: Connection) -> None:
         """This connection has replies: they leave at the end of this turn."""
         if not self._pending:
-            self._loop.call_soon(self.end_of_turn)
+            self.loop.call_soon(self.end_of_turn)
         self._pending.append(connection)
 
     def end_of_turn(self) -> None:
         """One flush for every command of this turn, then (once it is durable) their replies."""
-        durable = self.engine.flush()
-        pending = self._pending
-        self._pending = []
+        pending, self._pending = self._pending, []
+        durable: Future[None] | None = None
+        if not self.instance.closed:
+            try:
+                durable = self.engine.flush()
+            except Exception as error:
+                self._not_durable(pending, error)
+                return
+        if self._failed:
+            return  # what these replies promise may not be kept
         if durable is None and not self._held:
             for connection in pending:
-                connection.send(connection.take(), close=connection.session.closing)
+                session = connection.session
+                connection.send(session.take(), close=session.closing)
             return
-        self._held.append((durable, [(c, c.take(), c.session.closing) for c in pending]))
+        replies = [(c, c.session.take(), c.session.closing) for c in pending]
+        for connection, out, _ in replies:
+            connection.hold(len(out))
+        self._held.append((durable, replies))
         if durable is not None:
             durable.add_done_callback(self._durable)
 
+    def _not_durable(self, pending: list[Connection], error: Exception) -> None:
+        """The flush failed. Replies of this turn may promise what is not kept: they never leave.
+
+        From then on writes are refused until it succeeds, so later replies promise nothing.
+        """
+        first = not self._trouble
+        self._in_trouble(error)
+        for connection in pending:
+            if first:
+                connection.kill()
+            else:
+                connection.send(connection.session.take(), close=connection.session.closing)
+
     def _durable(self, future: Future[None]) -> None:
         with contextlib.suppress(RuntimeError):  # the loop may be closed already
-            self._loop.call_soon_threadsafe(self._drain)
+            self.loop.call_soon_threadsafe(self._release)
 
-    def _drain(self) -> None:
+    def _release(self) -> None:
+        """Send the replies whose commits are durable now, in order."""
         while self._held:
             durable, replies = self._held[0]
             if durable is not None:
@@ -236,80 +296,133 @@ class Server:
                     self._leave(1)
                     return
             self._held.popleft()
-            for connection, data, close in replies:
-                connection.send(data, close=close)
+            for connection, out, close in replies:
+                connection.release(len(out))
+                connection.send(out, close=close)
 
     # Time -------------------------------------------------------------------------------------
 
     def _tick(self) -> None:
         if self._exit.done():
             return
-        self._loop.call_later(1 / HERTZ, self._tick)
+        self.loop.call_later(1 / int(self.config["hz"]), self._tick)
         try:
             self.instance.cron()
-        except (KvcoreError, OSError) as error:
-            log.error("Housekeeping failed", error=str(error))
-        self.end_of_turn()
-        self._close_idle()
+        except Exception as error:
+            self._in_trouble(error)
+        else:
+            self._out_of_trouble()
+        self._close_connections()
 
-    def _close_idle(self) -> None:
+    def _out_of_trouble(self) -> None:
+        self.end_of_turn()
+        if self._trouble and not self.engine.unflushed:
+            log.warning("The disk is well again, writes are accepted", was=self._trouble)
+            self._trouble = ""
+            self.engine.refuse_writes(None)
+
+    def _in_trouble(self, error: Exception) -> None:
+        """The policy failed: writes are refused until it works, which is tried at each tick."""
+        if not self._trouble:
+            log.error("The persistence failed, writes are refused until it works", error=str(error))
+            self.engine.refuse_writes(f"MISCONF Errors writing to disk: {error}")
+        self._trouble = str(error)
+
+    def _close_connections(self) -> None:
+        """Those that are idle, and those that do not read their replies."""
         timeout = int(self.config["timeout"])
-        if timeout:
-            now = self.engine.keyspace.now / 1000
-            for connection in list(self.connections.values()):
-                if now - connection.session.last_active > timeout:
-                    connection.kill()
+        limited = self.limits != NO_LIMITS
+        if not timeout and not limited:
+            return
+        now, monotonic = time.time(), time.monotonic()
+        for connection in list(self.connections.values()):
+            if timeout and now - connection.session.last_active > timeout:
+                connection.kill()
+            elif limited:
+                connection.check_limits(monotonic)
 
     # Leaving ----------------------------------------------------------------------------------
 
+    def _handle_signals(self) -> None:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            self.loop.add_signal_handler(number, self._on_signal, number)
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as Redis: a closed terminal is no reason
+
     def _on_signal(self, number: signal.Signals) -> None:
-        self._signals += 1
-        if number == signal.SIGINT and self._signals > 1:
-            log.warning("You insist... exiting now.")
-            os._exit(1)
+        if number == signal.SIGINT:
+            self._interrupts += 1
+            if self._interrupts > 1:
+                log.warning("You insist... exiting now.")
+                os._exit(1)
         log.warning(f"Received {number.name} scheduling shutdown...")
         instance = self.instance
         if instance.loading:
             instance.loader.abort.set()
             return
-        how = str(self.config[f"shutdown-on-{number.name.lower()}"])
-        save = True if "save" in how.split() else False if "nosave" in how.split() else None
+        how = self.config[f"shutdown-on-{number.name.lower()}"]
+        save = True if "save" in how else False if "nosave" in how else None
         try:
-            instance.shutdown(save, force="force" in how.split())
+            instance.shutdown(save, force="force" in how)
         except PersistenceError as error:
             log.error("Error trying to save the DB, can't exit", error=str(error))
-            self._signals = 0
+            self._interrupts = 0
             return
         self._leave(0)
 
     def _leave(self, code: int) -> None:
+        """End `run` with this exit code. No further command is read: nothing would keep it."""
+        self._failed = self._failed or code != 0
         if not self._exit.done():
             self._exit.set_result(code)
+        for connection in self.connections.values():
+            if not connection.transport.is_closing():
+                connection.transport.pause_reading()
 
     async def _close(self) -> None:
-        for server in self._servers:
-            server.close()
+        self.listeners.close()
+        for task in self._connecting:
+            task.cancel()
+        if self.instance.closed and not self._held:
+            self.end_of_turn()  # replies that SHUTDOWN has made durable
+        for connection in list(self.connections.values()):
+            connection.transport.close()
+        await asyncio.sleep(0)
         for connection in list(self.connections.values()):
             connection.transport.abort()
         await asyncio.sleep(0)
-        path = str(self.config["unixsocket"] or "")
-        if path:
-            with contextlib.suppress(OSError):
-                os.unlink(path)
 
     def _close_sockets_in_child(self) -> None:
         """A snapshot's child must not keep the port or the clients of a parent that dies."""
-        for server in self._servers:
-            for sock in server.sockets:
-                with contextlib.suppress(OSError):
-                    os.close(sock.fileno())
+        self.listeners.forget()
         for connection in self.connections.values():
             with contextlib.suppress(OSError):
                 os.close(connection.session.fd)
 
 
-def _is_loopback(host: str) -> bool:
-    return host.startswith("127.") or host in ("::1", "::ffff:127.0.0.1")
+def allow_clients(wanted: int) -> int:
+    """Raise the limit of open files as far as needed; returns how many clients there may be."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    needed = wanted + RESERVED_FILES
+    if soft == resource.RLIM_INFINITY or soft >= needed:
+        return wanted
+    granted = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
+    with contextlib.suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (granted, hard))
+        soft = granted
+    return max(1, soft - RESERVED_FILES)
+
+
+def _address(name: tuple[Any, ...]) -> str:
+    """A peer as Redis shows it: 127.0.0.1:6379, [::1]:6379."""
+    host, port = name[:2]
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _log_exception(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    log.error(
+        context.get("message", "Unexpected error in the event loop"),
+        exc_info=context.get("exception"),
+    )
 
 
 def main_loop(server: Server) -> int:

@@ -1,22 +1,42 @@
-"""One client connection: bytes in, replies out, in order."""
+"""One client connection: bytes in, replies out, in order.
+
+A client that does not read its replies is not read from either, so its output stays bounded: the
+transport holds a block or two, ``backlog`` the rest of what one turn of the loop can make (see
+`kvcore.session.MOST_PIECES`), as references to the values, not as copies of them.
+``client-output-buffer-limit`` closes it earlier, if configured.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import socket
-from typing import TYPE_CHECKING, cast
+import time
+from collections import deque
+from typing import TYPE_CHECKING, Final, cast
 
-from kvcore.session import Session
+import structlog
+
+from kvcore.session import Session, size_of
 
 if TYPE_CHECKING:
     from kvcore.server.app import Server
+
+BLOCK: Final = 256 * 1024
+"""Bytes that are joined and given to the transport at a time."""
+MOST_HELD: Final = 65536
+"""Pieces of replies that may wait for the disk before the client has to wait as well."""
+NO_LIMITS: Final = (0, 0, 0)
+
+log = structlog.get_logger("kvcore")
 
 
 class Connection(asyncio.Protocol):
     """Feeds a session; its replies leave at the end of the loop's turn (`Server.end_of_turn`).
 
-    A client that does not read its replies is not read from either: the transport's buffer stays
-    bounded, and the kernel tells the client to wait.
+    ``backlog``  pieces of replies that wait for the transport
+    ``full``     the transport holds more than it likes
+    ``held``     pieces that wait for a commit to become durable
+    ``ended``    the client sends nothing more, but may still read
     """
 
     session: Session
@@ -24,52 +44,170 @@ class Connection(asyncio.Protocol):
 
     def __init__(self, server: Server) -> None:
         self.server = server
+        self.backlog: deque[bytes] = deque()
+        self.full = False
+        self.held = 0
+        self.ended = False
+        self.closing = False
+        self.over_soft_limit_since = 0.0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)
         sock = transport.get_extra_info("socket")
         if sock is not None and sock.family in (socket.AF_INET, socket.AF_INET6):
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            _tune(sock, int(self.server.config["tcp-keepalive"]))
         refusal = self.server.admit(self, transport)
         if refusal:
+            self.session.closing = True
             self.transport.write(refusal)
             self.transport.close()
+
+    # In ---------------------------------------------------------------------------------------
 
     def data_received(self, data: bytes) -> None:
         session = self.session
         session.receive(data)
         if session.out or session.closing:
             self.server.ready(self)
+        if session.waiting:
+            self.transport.pause_reading()
+
+    def proceed(self) -> None:
+        """If there is room: run what waited for it, or read on."""
+        session = self.session
+        if self.full or self.backlog or self.held > MOST_HELD or self.transport.is_closing():
+            return
+        if session.waiting:
+            session.receive(b"")
+            self.server.ready(self)
+        elif self.ended:
+            self.server.ready(self)
+        else:
+            self.transport.resume_reading()
 
     def eof_received(self) -> bool:
-        return False
+        # Replies to what came before it still leave; `send` closes behind them.
+        self.ended = True
+        self.server.ready(self)
+        return True
+
+    # Out --------------------------------------------------------------------------------------
+
+    def hold(self, pieces: int) -> None:
+        """So many more pieces wait for a commit to become durable."""
+        self.held += pieces
+        if self.held > MOST_HELD and not self.transport.is_closing():
+            self.transport.pause_reading()
+
+    def release(self, pieces: int) -> None:
+        """So many pieces no longer wait; `send` follows."""
+        was_stopped = self.held > MOST_HELD
+        self.held -= pieces
+        if was_stopped:
+            self.server.loop.call_soon(self.proceed)
+
+    def send(self, out: list[bytes], *, close: bool) -> None:
+        """Write replies that may leave now, and close behind them if ``close``."""
+        if self.transport.is_closing():
+            return
+        self.closing = self.closing or close
+        size = size_of(out)
+        engine = self.server.engine
+        engine.sent += size
+        engine.writes += 1
+        if self.backlog or size > BLOCK:
+            self.backlog.extend(out)
+            self._drain()
+        elif size:
+            self.transport.write(out[0] if len(out) == 1 else b"".join(out))
+        if self.server.limits != NO_LIMITS:
+            self.check_limits(time.monotonic())
+        if not self.backlog:
+            self._sent()
+
+    def _sent(self) -> None:
+        """All replies so far are with the transport."""
+        session = self.session
+        if self.closing or (self.ended and not (session.waiting or session.out or self.held)):
+            self.transport.close()
+        elif session.waiting:
+            self.server.loop.call_soon(self.proceed)
+
+    def _drain(self) -> None:
+        """Give the transport blocks of the backlog until it has enough."""
+        transport, backlog = self.transport, self.backlog
+        while backlog and transport.get_write_buffer_size() < BLOCK:
+            block = []
+            size = 0
+            while backlog and size < BLOCK:
+                block.append(backlog.popleft())
+                size += len(block[-1])
+            transport.write(b"".join(block))
+        if backlog:
+            transport.pause_reading()
 
     def pause_writing(self) -> None:
+        self.full = True
         self.transport.pause_reading()
 
     def resume_writing(self) -> None:
-        if not self.transport.is_closing():
-            self.transport.resume_reading()
+        self.full = False
+        if self.transport.is_closing():
+            return
+        self._drain()
+        if not self.backlog:
+            self._sent()
+            self.proceed()
 
-    def take(self) -> bytes:
-        """The encoded replies so far; the session starts a new list."""
-        out = self.session.out
-        data = out[0] if len(out) == 1 else b"".join(out)
-        self.session.out = []
-        return data
+    def unsent(self) -> int:
+        """Bytes of replies that wait for the client to read."""
+        waiting = sum(map(len, self.backlog))
+        try:
+            return waiting + self.transport.get_write_buffer_size()
+        except RuntimeError:  # uvloop's, once it is closed
+            return waiting
 
-    def send(self, data: bytes, *, close: bool) -> None:
-        """Write replies that may leave now."""
-        if data:
-            self.server.engine.sent += len(data)
-            self.transport.write(data)
-        if close:
-            self.transport.close()
+    def check_limits(self, now: float) -> None:
+        """Close a client that is over ``client-output-buffer-limit``; ``now`` is monotonic."""
+        hard, soft, seconds = self.server.limits
+        size = self.unsent()
+        if not soft or size <= soft:
+            self.over_soft_limit_since = 0.0
+        elif not self.over_soft_limit_since:
+            self.over_soft_limit_since = now
+        since = self.over_soft_limit_since
+        if (hard and size > hard) or (since and now - since > seconds):
+            log.warning(
+                "Client closed for overcoming of output buffer limits.",
+                client=self.session.address,
+                id=self.session.id,
+                bytes=size,
+            )
+            self.kill()
+
+    # The end ----------------------------------------------------------------------------------
 
     def kill(self) -> None:
         """CLIENT KILL: drop the connection, whatever it still wanted."""
         self.session.closing = True
+        self.backlog.clear()
         self.transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
+        self.backlog.clear()
         self.server.forget(self)
+
+
+def _tune(sock: socket.socket, keepalive: int) -> None:
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    if not keepalive:
+        return
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    # As Redis: first probe after the interval, then three, a third of it apart.
+    for name, value in (
+        ("TCP_KEEPIDLE", keepalive),
+        ("TCP_KEEPINTVL", max(1, keepalive // 3)),
+        ("TCP_KEEPCNT", 3),
+    ):
+        if hasattr(socket, name):
+            sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
