@@ -1,7 +1,9 @@
+"""Hashes: fields to values, kept in a `Hash`."""
+
 from __future__ import annotations
 
-from kvcore.command import Command
 from kvcore.datatype import DataType
+from kvcore.families.hashes import commands, rdb
 
-TYPE: DataType | None = None
-COMMANDS: list[Command] = []
+TYPE: DataType | None = rdb.TYPE
+COMMANDS = commands.command.commands

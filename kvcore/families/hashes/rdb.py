@@ -1,0 +1,128 @@
+"""Hashes in RDB: what `DataType` asks of them.
+
+====  ==================================================================
+4     a length and as many fields with values, all of them RDB strings
+9     an RDB string that holds a zipmap (before Redis 2.6)
+13    an RDB string that holds a ziplist of fields and values in turn
+16    the same as a listpack (since Redis 7.0)
+====  ==================================================================
+
+Written are 16 while the encoding is listpack, else 4.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import chain
+from typing import Final
+
+from kvcore import digest
+from kvcore.codec import listpack, ziplist, zipmap
+from kvcore.codec.rdb import Reader, Writer
+from kvcore.datatype import DataType, Limits
+from kvcore.families.hashes.value import LISTPACK, Hash
+
+RDB_HASH: Final = 4
+RDB_HASH_ZIPMAP: Final = 9
+RDB_HASH_ZIPLIST: Final = 13
+RDB_HASH_LISTPACK: Final = 16
+
+_REWRITE_ITEMS: Final = 64
+_ANY_LENGTH: Final = 1 << 62
+
+
+def _rdb_code(value: Hash) -> int:
+    return RDB_HASH_LISTPACK if value.encoding == LISTPACK else RDB_HASH
+
+
+def _save(value: Hash, writer: Writer) -> None:
+    if value.encoding == LISTPACK:
+        writer.string(listpack.encode(list(chain.from_iterable(value.pairs()))))
+        return
+    writer.length(len(value))
+    for field, text in value.pairs():
+        writer.string(field)
+        writer.string(text)
+
+
+def _load(code: int, reader: Reader, limits: Limits) -> Hash:
+    start = reader.offset
+    try:
+        fields = _read_plain(reader) if code == RDB_HASH else _unpack(code, reader)
+    except ValueError as error:
+        raise reader.fail(f"a hash is damaged: {error}", offset=start) from None
+    max_value = limits.hash_max_listpack_value
+    if code in (RDB_HASH_ZIPLIST, RDB_HASH_LISTPACK):
+        max_value = _ANY_LENGTH  # as in Redis: what was packed stays so
+    return Hash.of(fields, limits.hash_max_listpack_entries, max_value)
+
+
+def _read_plain(reader: Reader) -> dict[bytes, bytes]:
+    count = reader.length()
+    if count == 0:
+        raise ValueError("it is empty")
+    fields: dict[bytes, bytes] = {}
+    for _ in range(count):
+        field = reader.string()
+        fields[field] = reader.string()
+    if len(fields) != count:
+        raise ValueError("a field comes twice")
+    return fields
+
+
+def _unpack(code: int, reader: Reader) -> dict[bytes, bytes]:
+    packed = reader.string()
+    if code == RDB_HASH_LISTPACK:
+        items = listpack.decode(packed)
+    elif code == RDB_HASH_ZIPLIST:
+        items = ziplist.decode(packed)
+    else:
+        items = zipmap.decode(packed)
+    if not items:
+        raise ValueError("it is empty")
+    if len(items) % 2:
+        raise ValueError("its last field has no value")
+    fields = dict(zip(items[::2], items[1::2]))
+    if 2 * len(fields) != len(items):
+        raise ValueError("a field comes twice")
+    return fields
+
+
+def _rewrite(key: bytes, value: Hash) -> Iterator[list[bytes]]:
+    argv = [b"HMSET", key]
+    for field, text in value.pairs():
+        argv.append(field)
+        argv.append(text)
+        if len(argv) == 2 + 2 * _REWRITE_ITEMS:
+            yield argv
+            argv = [b"HMSET", key]
+    if len(argv) > 2:
+        yield argv
+
+
+def _digest(value: Hash, seed: bytes) -> bytes:
+    for field, text in value.pairs():
+        entry = digest.mix(digest.mix(digest.ZERO, field), text)
+        seed = digest.xor(seed, entry)
+    return seed
+
+
+def _encoding(value: Hash, limits: Limits) -> str:
+    return value.encoding
+
+
+TYPE = DataType(
+    "hash",
+    number=4,
+    classes=(Hash,),
+    rdb_codes=(RDB_HASH, RDB_HASH_ZIPMAP, RDB_HASH_ZIPLIST, RDB_HASH_LISTPACK),
+    encoding=_encoding,
+    rdb_code=_rdb_code,
+    save=_save,
+    load=_load,
+    rewrite=_rewrite,
+    copy=Hash.copy,
+    digest=_digest,
+    length=len,
+    field=Hash.get,
+)
