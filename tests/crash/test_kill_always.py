@@ -24,7 +24,8 @@ class Writer(threading.Thread):
 
     def __init__(self, server: RedisServer, number: int, start: int) -> None:
         super().__init__(daemon=True)
-        self.client = server.client()
+        # Its own: server.kill() closes those that it handed out, under our feet.
+        self.client = redis.Redis(unix_socket_path=str(server.socket))
         self.number = number
         self.acknowledged = start
 
