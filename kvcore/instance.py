@@ -238,15 +238,15 @@ class Instance(Host):
 
     # Running ----------------------------------------------------------------------------------
 
-    def cron(self) -> None:
-        """Housekeeping, about ten times a second."""
+    def cron(self, now: float | None = None) -> None:
+        """Housekeeping, about ten times a second; ``now``: the policy's clock (Unix seconds)."""
         if self.loading or self.closed:
             return
         engine = self.engine
         self.rates.sample(time.monotonic(), engine.processed, engine.received, engine.sent)
         self.keyspace.expire_some()
         self.engine.commit()
-        self.persistence.cron(time.time())
+        self.persistence.cron(time.time() if now is None else now)
 
     def new_session(self) -> Session:
         """A session with the next client id, as the configuration authenticates it."""
@@ -294,7 +294,9 @@ class Instance(Host):
         if self.active_child is not None:
             raise PersistenceError("Another child process is active")
         begin = time.perf_counter()
-        self._child = snapshot.fork(purpose, self.keyspace, task, self._in_child)
+        self._child = self.storage.start_child(purpose, self.keyspace, task) or snapshot.fork(
+            purpose, self.keyspace, task, self._in_child
+        )
         self.last_fork_usec = int((time.perf_counter() - begin) * 1e6)
         self.forks += 1
         return self._child

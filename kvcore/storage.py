@@ -15,9 +15,15 @@ from __future__ import annotations
 
 import contextlib
 import os
-from typing import BinaryIO
+from collections.abc import Callable
+from typing import TYPE_CHECKING, BinaryIO
 
 import attrs
+
+if TYPE_CHECKING:
+    from kvcore.keyspace import Keyspace
+    from kvcore.persistence import View
+    from kvcore.snapshot import Child
 
 
 @attrs.frozen
@@ -88,6 +94,19 @@ class Storage:
 
     def sync_dir(self, folder: str = "") -> None:
         raise NotImplementedError
+
+    def start_child(
+        self,
+        purpose: str,
+        keyspace: Keyspace,
+        task: Callable[[View, Callable[[int], None]], None],
+    ) -> Child | None:
+        """Start a background child (see `kvcore.snapshot.fork`); None: it is forked, as usual.
+
+        For a storage that lives in this process' memory: what a forked process writes there would
+        be lost.
+        """
+        return None
 
     def replace(self, name: str, data: bytes) -> None:
         """Write a small file whole and durably: temporary file, fsync, rename, fsync of folder."""

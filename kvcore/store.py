@@ -28,6 +28,7 @@ def open(
     hooks: Iterable[object] = (),
     storage: Storage | None = None,
     config_file: str | None = None,
+    tick: bool = True,
     **options: object,
 ) -> Store:
     """Open the store in the folder ``path`` (made if absent); use it as a context manager.
@@ -36,7 +37,9 @@ def open(
     with the same options (snapshots, and an AOF if ``appendonly=True``); without a ``path`` the
     default is ``"none"``. ``options`` are Redis' directives with underscores:
     ``appendfsync="always"``, ``save="60 1000"``. ``hooks`` are objects with `kvcore.hookimpl`
-    methods (see kvcore.hookspecs).
+    methods (see kvcore.hookspecs). A store ticks on a thread of its own (expiry, fsync, save
+    points); with ``tick=False`` it has none, and whoever opened it calls `Store.tick` about ten
+    times a second.
 
     Raises ConfigError, PluginError, StoreLocked if another process has the folder, CorruptData if
     a file is damaged (nothing is changed then), PersistenceError for the disk's faults.
@@ -53,7 +56,7 @@ def open(
         config.set_keywords({"persistence": persistence})
         config.add(plugins.load_policy(persistence).options)
     config.set_keywords(options)
-    return Store(Instance(config, hooks=hooks, storage=storage))
+    return Store(Instance(config, hooks=hooks, storage=storage), tick=tick)
 
 
 class Store:
@@ -63,7 +66,7 @@ class Store:
     values: bytes, int, float, None, list, dict, set, and str for Redis' simple strings ("OK").
     """
 
-    def __init__(self, instance: Instance) -> None:
+    def __init__(self, instance: Instance, *, tick: bool = True) -> None:
         self._lock = threading.RLock()
         self._stop = threading.Event()
         self._instance = instance
@@ -76,8 +79,9 @@ class Store:
             instance.release()
             raise
         self._session = Session(instance.engine)
-        self._thread = threading.Thread(target=self._tick, name="kvcore", daemon=True)
-        self._thread.start()
+        self._thread = threading.Thread(target=self._run, name="kvcore", daemon=True)
+        if tick:
+            self._thread.start()
 
     # Commands ---------------------------------------------------------------------------------
 
@@ -170,8 +174,15 @@ class Store:
                 return
             self._instance.shutdown(save)
             self._stop.set()
-        if threading.current_thread() is not self._thread:
+        if self._thread.is_alive() and threading.current_thread() is not self._thread:
             self._thread.join()
+
+    def tick(self, now: float | None = None) -> None:
+        """Housekeeping; ``now`` (Unix seconds) instead of the clock. Closed stores do nothing."""
+        with self._lock:
+            if not self._instance.closed:
+                self._instance.cron(now)
+                self._instance.engine.flush()
 
     def __enter__(self) -> Self:
         return self
@@ -205,12 +216,12 @@ class Store:
         except OSError as error:
             raise PersistenceError(str(error)) from error
 
-    def _tick(self) -> None:
+    def _run(self) -> None:
         while not self._stop.wait(_TICK_S):
-            with self._lock:
-                if not self._instance.closed:
-                    self._instance.cron()
-                    self._instance.engine.flush()
+            try:
+                self.tick()
+            except (KvcoreError, OSError) as error:
+                self._instance.log.error("Housekeeping failed", error=str(error))
 
 
 def encode(arg: Argument) -> bytes:
