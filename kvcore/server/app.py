@@ -80,7 +80,7 @@ class Server:
             self._listen()
             pid_file.write()
             self._handle_signals()
-            log.info("Server initialized")
+            log.warning("Server initialized")
             await self._load()
             if self._exit.done():
                 return self._exit.result()
