@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import re
-from random import sample
+from random import choices, sample
 from typing import Final
 
-from kvcore.codec.glob import Glob
 from kvcore.codec.numbers import INT64_MAX
-from kvcore.command import Context, Family, integer
+from kvcore.command import Context, Family, ScanOptions, integer, scan_cursor
 from kvcore.datatype import Limits
 from kvcore.errors import NOT_POSITIVE, SYNTAX, WRONG_TYPE, CommandError
 from kvcore.families.sets.value import Set, difference, intersection, intersection_size, union
@@ -24,10 +22,6 @@ _TOO_MANY_REPEATED: Final = f"ERR value is out of range, value must be at least 
 
 # Members that one SREM in the journal names, as in Redis 7.2.
 _POPPED_TOGETHER: Final = 1024
-
-# strtoul's grammar: an empty cursor is 0, a negative one wraps around.
-_CURSOR: Final = re.compile(rb"([+-]?)0*([0-9]{1,20})|")
-_CURSOR_MAX: Final = (1 << 64) - 1
 
 
 def lookup_set(db: Database, key: bytes) -> Set | None:
@@ -167,40 +161,19 @@ def smembers(ctx: Context, argv: list[bytes]) -> object:
 @command("SSCAN", -3, "readonly", keys=(1, 1, 1), since="2.8.0", complexity="O(1) for every call")
 def sscan(ctx: Context, argv: list[bytes]) -> object:
     """Iterates over members of a set."""
-    cursor = _cursor(argv[2])
+    cursor = scan_cursor(argv[2])
     value = lookup_set(ctx.db, argv[1])
     if value is None:
         return [b"0", []]
-    count = 10
-    pattern = b"*"
-    i = 3
-    while i < len(argv):
-        option = argv[i].upper()
-        if option == b"COUNT" and i + 1 < len(argv):
-            count = integer(argv[i + 1])
-            if count < 1:
-                raise CommandError(SYNTAX)
-        elif option == b"MATCH" and i + 1 < len(argv):
-            pattern = argv[i + 1]
-        else:
-            raise CommandError(SYNTAX)
-        i += 2
+    options = ScanOptions(argv, 3)
     cursor, found = value.scan(cursor)
-    while cursor and len(found) < count:
+    while cursor and len(found) < options.count:
         cursor, more = value.scan(cursor)
         found += more
-    if pattern != b"*":
-        glob = Glob(pattern)
+    glob = options.glob
+    if glob is not None:
         found = [member for member in found if glob.match(member)]
     return [b"%d" % cursor, found]
-
-
-def _cursor(arg: bytes) -> int:
-    match = _CURSOR.fullmatch(arg)
-    number = int(match[2] or b"0") if match is not None else -1
-    if match is None or number > _CURSOR_MAX:
-        raise CommandError("ERR invalid cursor")
-    return -number & _CURSOR_MAX if match[1] == b"-" else number
 
 
 # Members at random --------------------------------------------------------------------------------
@@ -214,6 +187,13 @@ def _choose(value: Set, count: int) -> list[bytes]:
     while len(chosen) < count:
         chosen.add(value.random())
     return list(chosen)
+
+
+def _repeat(value: Set, count: int) -> list[bytes]:
+    """``count`` members, any of them more than once."""
+    if count * 4 > len(value):
+        return choices(list(value.members()), k=count)
+    return [value.random() for _ in range(count)]
 
 
 @command("SPOP", -2, "write fast", keys=(1, 1, 1), complexity="O(N) where N is the count")
@@ -280,7 +260,7 @@ def srandmember(ctx: Context, argv: list[bytes]) -> object:
     if count < 0:
         if count < -_MOST_REPEATED:
             raise CommandError(_TOO_MANY_REPEATED)
-        return [value.random() for _ in range(-count)]
+        return _repeat(value, -count)
     if count >= len(value):
         return list(value.members())
     return _choose(value, count)

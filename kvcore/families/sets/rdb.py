@@ -31,13 +31,18 @@ def _rdb_code(value: Set) -> int:
 
 
 def _save(value: Set, writer: Writer) -> None:
-    members = value.members()
     if value.encoding == INTSET:
-        writer.string(intset.encode(sorted(map(int, members))))
+        writer.string(intset.encode(sorted(map(int, value.members()))))
         return
-    writer.length(len(members))
-    for member in members:
-        writer.string(member)
+    writer.length(len(value))
+    # In steps, because a set may be large: a forked child has no room for a second one.
+    cursor, members = value.scan(0)
+    while True:
+        for member in members:
+            writer.string(member)
+        if cursor == 0:
+            return
+        cursor, members = value.scan(cursor)
 
 
 def _load(code: int, reader: Reader, limits: Limits) -> Set:
