@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable
 
-from kvcore.command import Command, Context
+from kvcore.command import MAY_REPLICATE, WRITE, Command, Context
 from kvcore.datatype import Limits, TypeRegistry
 from kvcore.engine import Engine
 from kvcore.errors import CommandError, CorruptData, KvcoreError
@@ -73,6 +73,9 @@ class EngineLoader(Loader):
         context.db = databases[db]
         try:
             command: Command = self._engine.commands.find(argv)
+            if not command.bits & (WRITE | MAY_REPLICATE):
+                # No log holds one, and it may want a client, which a load has not.
+                raise CommandError("it writes nothing")
             self._engine.call(context, command, argv)
         except CommandError as error:
             shown = argv[0][:64].decode("latin-1")

@@ -761,12 +761,19 @@ def test_a_file_that_the_manifest_names_must_be_there(
         opener()
 
 
-def test_an_unknown_command_is_refused(opener: Opener, tmp_path: Path) -> None:
-    write_log(tmp_path, {"appendonly.aof.1.incr.aof": request("NOSUCH", "a")})
-    with pytest.raises(CorruptData, match="NOSUCH") as bad:
+@pytest.mark.parametrize(
+    "words",
+    [("NOSUCH", "a"), ("SET", "a"), ("SHUTDOWN",), ("CLIENT", "KILL", "x"), ("PING",), ("WATCH",)],
+)
+def test_what_no_log_can_hold_is_refused(
+    opener: Opener, tmp_path: Path, words: tuple[str, ...]
+) -> None:
+    good = request("SET", "a", "1")
+    write_log(tmp_path, {"appendonly.aof.1.incr.aof": good + request(*words)})
+    with pytest.raises(CorruptData, match=words[0]) as bad:
         opener()
     assert bad.value.path == str(tmp_path / INCR)
-    assert bad.value.offset == 0
+    assert bad.value.offset == len(good)
 
 
 def test_files_that_no_manifest_names_are_neither_read_nor_overwritten(

@@ -1,0 +1,155 @@
+"""Persistence policy ``hybrid``: the log of ``aof`` and the snapshots of ``rdb`` side by side.
+
+As a Redis with ``appendonly yes`` and save points: every commit goes to the log, which a start
+loads because it is the more complete; snapshots are for backups and copies. Nothing is done here
+but to let the two work on one store.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from concurrent.futures import Future
+from typing import ClassVar
+
+from kvcore.command import Command
+from kvcore.config import Config
+from kvcore.datatype import TypeRegistry
+from kvcore.persistence import Batch, Found, Host, Loader, Persistence, View
+from kvcore.snapshot import Child
+from kvcore.storage import Storage
+from kvcore_aof import AofPersistence
+from kvcore_rdb import RdbPersistence
+
+__all__ = ["HybridPersistence"]
+
+
+class HybridPersistence(Persistence):
+    """A log to start from, and snapshots besides.
+
+    Where there is a snapshot but no log, the snapshot is loaded, and a log is written from it
+    before anything else happens: turning the log on never starts empty.
+    """
+
+    name: ClassVar[str] = "hybrid"
+    log: ClassVar[str] = "commands"
+
+    def __init__(self, host: Host) -> None:
+        super().__init__(host)
+        refusals: list[str | None] = [None, None]
+        # Redis tells of a failed snapshot first.
+        self._rdb = RdbPersistence(SharedHost(host, refusals, 0))
+        self._aof = AofPersistence(SharedHost(host, refusals, 1))
+        self._log_is_due = False
+
+    @classmethod
+    def probe(cls, storage: Storage, config: Config) -> Found:
+        aof = AofPersistence.probe(storage, config)
+        rdb = RdbPersistence.probe(storage, config)
+        found = aof if aof.has_data else rdb
+        return Found(found.files, (*aof.claims, *rdb.claims), found.mtime)
+
+    def load(self, loader: Loader) -> None:
+        storage, config = self.host.storage, self.host.config
+        self._aof.load(loader)
+        if AofPersistence.probe(storage, config).has_data:
+            return
+        if RdbPersistence.probe(storage, config).has_data:
+            self._rdb.load(loader)
+            self._log_is_due = True
+
+    def adopt(self, view: View) -> None:
+        self._aof.adopt(view)
+
+    def start(self) -> None:
+        if self._log_is_due:
+            self._aof.adopt(self.host.view())
+            self.host.log.warning(
+                "There was a snapshot but no append-only file: the data was loaded from the "
+                "snapshot, and an append-only file was written from it",
+                snapshot=self.host.storage.describe(str(self.host.config["dbfilename"])),
+            )
+        self._rdb.start()
+        self._aof.start()
+
+    def append(self, batch: Batch) -> None:
+        self._aof.append(batch)
+
+    def flush(self) -> Future[None] | None:
+        return self._aof.flush()
+
+    def snapshot(self, view: View) -> None:
+        self._rdb.snapshot(view)
+
+    def cron(self, now: float) -> None:
+        # A rewrite that was asked for goes before a snapshot that was, as in Redis.
+        self._aof.cron(now)
+        self._rdb.cron(now)
+
+    def commands(self) -> Iterable[Command]:
+        return [*self._rdb.commands(), *self._aof.commands()]
+
+    def info(self) -> dict[str, object]:
+        return {**self._rdb.info(), **self._aof.info()}
+
+    def close(self, save: bool | None) -> None:
+        # The last snapshot may fail, and the store stays open then: so the log closes behind it.
+        self._aof.settle()
+        self._rdb.close(save)
+        self._aof.close(save)
+
+
+class SharedHost(Host):
+    """The host of one of several policies on one store: writes are allowed when all allow them.
+
+    ``refusals`` is shared between them; ``place`` is this policy's in it. The first one tells.
+    """
+
+    def __init__(self, host: Host, refusals: list[str | None], place: int) -> None:
+        self._host = host
+        self._refusals = refusals
+        self._place = place
+        self.config = host.config
+        self.log = host.log
+
+    def refuse_writes(self, reason: str | None) -> None:
+        self._refusals[self._place] = reason
+        self._host.refuse_writes(next((text for text in self._refusals if text), None))
+
+    @property
+    def storage(self) -> Storage:  # type: ignore[override]
+        return self._host.storage
+
+    def view(self) -> View:
+        return self._host.view()
+
+    def fork(self, purpose: str, task: Callable[[View, Callable[[int], None]], None]) -> Child:
+        return self._host.fork(purpose, task)
+
+    @property
+    def active_child(self) -> Child | None:
+        return self._host.active_child
+
+    def value(self, db: int, key: bytes) -> tuple[object, int] | None:
+        return self._host.value(db, key)
+
+    @property
+    def types(self) -> TypeRegistry:
+        return self._host.types
+
+    @property
+    def dirty(self) -> int:
+        return self._host.dirty
+
+    @dirty.setter
+    def dirty(self, value: int) -> None:
+        self._host.dirty = value
+
+    @property
+    def in_transaction(self) -> bool:
+        return self._host.in_transaction
+
+    def saved(self, purpose: str, error: str = "") -> None:
+        self._host.saved(purpose, error)
+
+    def fatal(self, reason: str) -> None:
+        self._host.fatal(reason)
