@@ -28,11 +28,15 @@ class FolderLock:
         self._fd = -1
 
     def take(self) -> None:
-        """Raises StoreLocked if another process (or another store of this one) has the folder."""
+        """Raises StoreLocked if another process (or another store of this one) has the folder,
+        or if this one may not write there."""
         if fcntl is None or not isinstance(self._storage, LocalStorage):
             return
         path = self._storage.describe(NAME)
-        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        except OSError as error:
+            raise StoreLocked(f"the data folder cannot be locked: {error}") from None
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:

@@ -55,6 +55,10 @@ def test_options_of_set(compare: Compare) -> None:
         approx: TTL k
         SET k z
         TTL k
+        SET due x PXAT 1
+        SET due y KEEPTTL
+        TTL due
+        GET due
         SET k z PX 100000 XX
         approx: PTTL k
         SET k z EXAT 4102444800
