@@ -1,7 +1,9 @@
+"""Sorted sets: members in the order of their scores, kept in a `ZSet`."""
+
 from __future__ import annotations
 
-from kvcore.command import Command
 from kvcore.datatype import DataType
+from kvcore.families.zsets import algebra, commands, ranges, rdb
 
-TYPE: DataType | None = None
-COMMANDS: list[Command] = []
+TYPE: DataType | None = rdb.TYPE
+COMMANDS = [*commands.command.commands, *ranges.command.commands, *algebra.command.commands]

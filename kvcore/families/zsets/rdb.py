@@ -1,0 +1,146 @@
+"""Sorted sets in RDB: what `DataType` asks of them.
+
+====  ==================================================================
+3     a length and as many members (RDB strings) with scores in decimal
+5     the same with binary scores (since Redis 4.0)
+12    an RDB string that holds a ziplist of members and scores in turn, in order
+17    the same as a listpack (since Redis 7.0)
+====  ==================================================================
+
+Written are 17 while the encoding is listpack, else 5, from the highest down, as Redis does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from operator import itemgetter
+from typing import Final
+
+from kvcore import digest
+from kvcore.codec import listpack, ziplist
+from kvcore.codec.rdb import Reader, Writer
+from kvcore.datatype import DataType, Limits
+from kvcore.families.zsets.scores import spell_packed
+from kvcore.families.zsets.value import LISTPACK, ZSet
+
+RDB_ZSET: Final = 3
+RDB_ZSET_2: Final = 5
+RDB_ZSET_ZIPLIST: Final = 12
+RDB_ZSET_LISTPACK: Final = 17
+
+_REWRITE_ITEMS: Final = 64
+_ANY_LENGTH: Final = 1 << 62
+# What a score is made of; float() would take spaces and underscores, too.
+_SCORE_BYTES: Final = b"0123456789+-.einfEINF"
+
+
+def _rdb_code(value: ZSet) -> int:
+    return RDB_ZSET_LISTPACK if value.encoding == LISTPACK else RDB_ZSET_2
+
+
+def _save(value: ZSet, writer: Writer) -> None:
+    if value.encoding == LISTPACK:
+        items: list[bytes] = []
+        for member, score in value.items():
+            items.append(member)
+            items.append(spell_packed(score))
+        writer.string(listpack.encode(items))
+        return
+    writer.length(len(value))
+    for member, score in value.by_rank(0, -1, True):
+        writer.string(member)
+        writer.double(score)
+
+
+def _load(code: int, reader: Reader, limits: Limits) -> ZSet:
+    start = reader.offset
+    max_value = limits.zset_max_listpack_value
+    try:
+        if code in (RDB_ZSET, RDB_ZSET_2):
+            items = _read_plain(code, reader)
+        else:
+            items = _unpack(code, reader)
+            max_value = _ANY_LENGTH  # as in Redis: what was packed stays so
+        return ZSet.of(items, limits.zset_max_listpack_entries, max_value)
+    except ValueError as error:
+        raise reader.fail(f"a sorted set is damaged: {error}", offset=start) from None
+
+
+def _read_plain(code: int, reader: Reader) -> list[tuple[bytes, float]]:
+    count = reader.length()
+    if count == 0:
+        raise ValueError("it is empty")
+    items: list[tuple[bytes, float]] = []
+    for _ in range(count):
+        member = reader.string()
+        score = reader.double() if code == RDB_ZSET_2 else reader.text_double()
+        if score != score:
+            raise ValueError("a score is not a number")
+        items.append((member, score))
+    return items
+
+
+def _unpack(code: int, reader: Reader) -> list[tuple[bytes, float]]:
+    packed = reader.string()
+    items = listpack.decode(packed) if code == RDB_ZSET_LISTPACK else ziplist.decode(packed)
+    if not items:
+        raise ValueError("it is empty")
+    if len(items) % 2:
+        raise ValueError("its last member has no score")
+    found = list(zip(items[::2], _numbers(items[1::2])))
+    if found != sorted(found, key=itemgetter(1, 0)):
+        raise ValueError("its members are out of order")
+    return found
+
+
+def _numbers(texts: list[bytes]) -> list[float]:
+    if not b"".join(texts).translate(None, _SCORE_BYTES):
+        try:
+            return list(map(float, texts))
+        except ValueError:
+            pass
+    raise ValueError("a score is not a number")
+
+
+def _rewrite(key: bytes, value: ZSet) -> Iterator[list[bytes]]:
+    argv = [b"ZADD", key]
+    for member, score in value.items():
+        argv.append(b"%.17g" % score)
+        argv.append(member)
+        if len(argv) == 2 + 2 * _REWRITE_ITEMS:
+            yield argv
+            argv = [b"ZADD", key]
+    if len(argv) > 2:
+        yield argv
+
+
+def _digest(value: ZSet, seed: bytes) -> bytes:
+    for member, score in value.items():
+        entry = digest.mix(digest.mix(digest.ZERO, member), b"%.17g" % score)
+        seed = digest.xor(seed, entry)
+    return seed
+
+
+def _encoding(value: ZSet, limits: Limits) -> str:
+    return value.encoding
+
+
+def _elements(value: ZSet) -> list[bytes]:
+    return [member for member, _ in value.items()]
+
+
+TYPE = DataType(
+    "zset",
+    number=3,
+    classes=(ZSet,),
+    rdb_codes=(RDB_ZSET, RDB_ZSET_2, RDB_ZSET_ZIPLIST, RDB_ZSET_LISTPACK),
+    encoding=_encoding,
+    rdb_code=_rdb_code,
+    save=_save,
+    load=_load,
+    rewrite=_rewrite,
+    copy=ZSet.copy,
+    digest=_digest,
+    length=len,
+    elements=_elements,
+)
