@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
+import redis
 
 from tests.datasets import fill
 from tests.support import RedisServer, start_kvcore, start_redis
@@ -23,7 +24,9 @@ PLAIN_AOF = (*AOF, "--aof-use-rdb-preamble", "no")
 
 
 def digest(server: RedisServer) -> bytes:
-    value: bytes = server.client().execute_command("DEBUG", "DIGEST")
+    # No timeout: a digest of the large data takes redis-server many seconds as well.
+    with redis.Redis(unix_socket_path=str(server.socket), socket_timeout=None) as client:
+        value: bytes = client.execute_command("DEBUG", "DIGEST")
     return value
 
 
