@@ -13,7 +13,6 @@ Written are 17 while the encoding is listpack, else 5, from the highest down, as
 from __future__ import annotations
 
 from collections.abc import Iterator
-from operator import itemgetter
 from typing import Final
 
 from kvcore import digest
@@ -54,14 +53,17 @@ def _save(value: ZSet, writer: Writer) -> None:
 
 def _load(code: int, reader: Reader, limits: Limits) -> ZSet:
     start = reader.offset
-    max_value = limits.zset_max_listpack_value
+    max_entries = limits.zset_max_listpack_entries
     try:
         if code in (RDB_ZSET, RDB_ZSET_2):
             items = _read_plain(code, reader)
-        else:
-            items = _unpack(code, reader)
-            max_value = _ANY_LENGTH  # as in Redis: what was packed stays so
-        return ZSet.of(items, limits.zset_max_listpack_entries, max_value)
+            return ZSet.of(items, max_entries, limits.zset_max_listpack_value)
+        items = _unpack(code, reader)
+        # As in Redis: what was packed stays so however long its members are.
+        zset = ZSet.of(items, max_entries, _ANY_LENGTH)
+        if list(zset.items()) != items:
+            raise ValueError("its members are out of order")
+        return zset
     except ValueError as error:
         raise reader.fail(f"a sorted set is damaged: {error}", offset=start) from None
 
@@ -87,10 +89,7 @@ def _unpack(code: int, reader: Reader) -> list[tuple[bytes, float]]:
         raise ValueError("it is empty")
     if len(items) % 2:
         raise ValueError("its last member has no score")
-    found = list(zip(items[::2], _numbers(items[1::2])))
-    if found != sorted(found, key=itemgetter(1, 0)):
-        raise ValueError("its members are out of order")
-    return found
+    return list(zip(items[::2], _numbers(items[1::2])))
 
 
 def _numbers(texts: list[bytes]) -> list[float]:

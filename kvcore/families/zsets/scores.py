@@ -69,8 +69,10 @@ def _is_lex_bound(text: bytes) -> bool:
 def spell_packed(score: float) -> bytes:
     """A score inside a listpack (Redis: zzlInsertAt, d2string): integers have no exponent there,
     and -0 is one of them."""
-    if -_INTEGERS <= score <= _INTEGERS and score == int(score):
-        return b"%d" % int(score)
+    if -_INTEGERS <= score <= _INTEGERS:
+        whole = int(score)
+        if whole == score:
+            return b"%d" % whole
     return b"%.17g" % score
 
 
