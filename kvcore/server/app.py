@@ -66,6 +66,7 @@ class Server:
         self._interrupts = 0
         self._trouble = ""
         self._failed = False
+        self._closing = False
 
     async def run(self) -> int:
         """Listen, load, serve; returns the exit code. Raises KvcoreError if it cannot start."""
@@ -237,6 +238,8 @@ class Server:
 
     def ready(self, connection: Connection) -> None:
         """This connection has replies: they leave at the end of this turn."""
+        if self._closing:
+            return  # accepted while we leave: its transport goes with the loop
         if not self._pending:
             self.loop.call_soon(self.end_of_turn)
         self._pending.append(connection)
@@ -379,6 +382,7 @@ class Server:
                 connection.transport.pause_reading()
 
     async def _close(self) -> None:
+        self._closing = True
         self.listeners.close()
         for task in self._connecting:
             task.cancel()
