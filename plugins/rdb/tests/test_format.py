@@ -438,3 +438,49 @@ def test_redis_takes_what_we_take(tmp_path: Path, name: str, data: bytes) -> Non
     except CorruptData:
         ours = False
     assert ours == (taken and name != "lenient digits")
+
+
+def test_damage_in_a_value_names_its_key_and_database() -> None:
+    data = HEADER + b"\xfe\x03" + b"\x0b\x04ints\x05wrong" + END
+    with pytest.raises(CorruptData, match=r"key b'ints', database 3") as caught:
+        format.read(Reader(data), EngineLoader(Engine(keyspace())), checksum=False)
+    assert not isinstance(caught.value, format.Unsupported)
+    assert caught.value.offset == len(HEADER) + 2 + 6
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        HEADER + b"\x0f\x06stream" + END,  # a stream's type
+        HEADER + b"\xf6" + END,  # functions of a release candidate
+        b"REDIS0079" + END,
+    ],
+)
+def test_a_whole_file_that_we_have_no_place_for_is_not_called_damaged(data: bytes) -> None:
+    with pytest.raises(format.Unsupported):
+        format.read(Reader(data), EngineLoader(Engine(keyspace())), checksum=False)
+
+
+def test_a_damaged_file_has_told_its_beginning() -> None:
+    contents = format.Contents()
+    data = HEADER + b"\xfa\x04name\x05value" + STRING + b"\x01k\x01v" + b"\x63"
+    with pytest.raises(CorruptData):
+        format.read(Reader(data), EngineLoader(Engine(keyspace())), contents=contents)
+    assert contents.version == 10
+    assert contents.aux == {"name": b"value"}
+
+
+def test_a_file_can_be_written_key_by_key() -> None:
+    writer = Writer(checksum=True)
+    types = keyspace().types
+    format.begin(writer, aux={"mine": 1})
+    for db, key in ((0, b"a"), (7, b"b"), (0, b"c")):
+        format.select(writer, db)
+        format.write_keys(writer, types, [(key, b"value", FUTURE)])
+    format.end(writer)
+    loaded = keyspace()
+    reader = Reader(writer.getvalue(), checksum=True)
+    contents = format.read(reader, EngineLoader(Engine(loaded)))
+    assert (contents.keys, contents.checked, contents.aux["mine"]) == (3, True, b"1")
+    found = {(db.index, key): db.expiry(key) for db, key, _ in loaded.walk()}
+    assert found == {(0, b"a"): FUTURE, (7, b"b"): FUTURE, (0, b"c"): FUTURE}

@@ -15,10 +15,11 @@ from __future__ import annotations
 
 import struct
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import BinaryIO, Final, cast
 
 from kvcore.codec.rdb import Reader, Writer
+from kvcore.datatype import TypeRegistry
 from kvcore.errors import CorruptData
 from kvcore.persistence import Loader, View
 from kvcore.version import REDIS_VERSION
@@ -83,33 +84,50 @@ def write(
     ``progress`` is called with the number of keys written, every thousand or so and at the end.
     """
     writer = Writer(sink, compress=compress, checksum=checksum)
+    begin(writer, aux=aux, version=version)
+    done = 0
+    for db, keys, expiring in view.databases():
+        select(writer, db)
+        writer.byte(RESIZEDB)
+        writer.length(keys)
+        writer.length(expiring)
+        done = write_keys(writer, view.types, view.entries(db), done, progress)
+    end(writer)
+    progress(done)
+    return writer.written
+
+
+# The parts of a file, for whoever has its keys one by one: begin, then select and write_keys as
+# often as needed, then end.
+
+
+def begin(writer: Writer, *, aux: Mapping[str, str | int] = {}, version: int = VERSION) -> None:
+    """The header and the AUX fields; see `write`."""
     writer.raw(MAGIC + b"%04d" % version)
     for name, value in {**_usual_aux(), **aux}.items():
         writer.byte(AUX)
         writer.string(name.encode())
         writer.string(str(value).encode())
-    done = 0
-    for db, keys, expiring in view.databases():
-        writer.byte(SELECTDB)
-        writer.length(db)
-        writer.byte(RESIZEDB)
-        writer.length(keys)
-        writer.length(expiring)
-        done = _write_keys(view, db, writer, done, progress)
-    writer.byte(EOF)
-    writer.u64(writer.crc)
-    writer.flush()
-    progress(done)
-    return writer.written
 
 
-def _write_keys(
-    view: View, db: int, writer: Writer, done: int, progress: Callable[[int], None]
+def select(writer: Writer, db: int) -> None:
+    """The keys that follow are of this database."""
+    writer.byte(SELECTDB)
+    writer.length(db)
+
+
+def write_keys(
+    writer: Writer,
+    types: TypeRegistry,
+    entries: Iterable[tuple[bytes, object, int]],
+    done: int = 0,
+    progress: Callable[[int], None] = ignore,
 ) -> int:
-    """Every key of one database; returns ``done`` plus their number."""
-    types = view.types.by_class
-    for key, value, expiry in view.entries(db):
-        datatype = types[type(value)]
+    """(key, value, expiry in Unix ms or -1) one after the other; returns ``done`` plus their
+    number."""
+    by_class = types.by_class
+    for key, value, expiry in entries:
+        datatype = by_class[type(value)]
         if expiry >= 0:
             writer.raw(_EXPIRY_AND_TYPE.pack(EXPIRETIME_MS, expiry, datatype.rdb_code(value)))
         else:
@@ -120,6 +138,13 @@ def _write_keys(
         if not done % _REPORT_EVERY:
             progress(done)
     return done
+
+
+def end(writer: Writer) -> None:
+    """The end of the file and its checksum; everything is handed to the sink."""
+    writer.byte(EOF)
+    writer.u64(writer.crc)
+    writer.flush()
 
 
 def _usual_aux() -> dict[str, str | int]:
@@ -144,9 +169,16 @@ def _resident_bytes() -> int:
 # Reading ------------------------------------------------------------------------------------------
 
 
+class Unsupported(CorruptData):
+    """The file is whole, but holds what this store has no place for."""
+
+
 class Contents:
     """What a file turned out to hold.
 
+    `read` fills one as it goes on, so a file that is damaged further on has told its beginning.
+
+    ``version``   0 as long as there was no header
     ``aux``       AUX fields as they stood there
     ``keys``      keys that were loaded
     ``expired``   keys that were dropped, their time being over
@@ -161,13 +193,20 @@ class Contents:
     functions: int
     checked: bool
 
-    def __init__(self, version: int) -> None:
-        self.version = version
+    def __init__(self) -> None:
+        self.version = 0
         self.aux = {}
         self.keys = 0
         self.expired = 0
         self.functions = 0
         self.checked = False
+
+    def add_aux(self, name: str, value: bytes) -> None:
+        """An AUX field was read; for subclasses that want to know at once."""
+        self.aux[name] = value
+
+    def select(self, db: int) -> None:
+        """The keys that follow are of this database; for subclasses."""
 
     def warnings(self) -> list[str]:
         """What whoever loaded the file should know of it, one line each."""
@@ -204,17 +243,24 @@ def source(file: BinaryIO, size: int, loader: Loader) -> BinaryIO:
 
 
 def read(
-    reader: Reader, loader: Loader, *, checksum: bool = True, keep_expired: bool = False
+    reader: Reader,
+    loader: Loader,
+    *,
+    checksum: bool = True,
+    keep_expired: bool = False,
+    contents: Contents | None = None,
 ) -> Contents:
     """Read one RDB file and give its keys to ``loader``; stops behind the checksum.
 
     ``checksum`` must be what ``reader`` was made with. ``keep_expired`` is for the base of an
     append-only file: the commands that follow were run on all the keys that it holds.
+    ``contents`` is what to fill and return.
 
-    Raises CorruptData for whatever is no RDB file of version 1 to 12, or holds what this store
-    has no place for; what the loader took until then is incomplete.
+    Raises CorruptData for whatever is no RDB file of version 1 to 12, Unsupported if it holds what
+    this store has no place for; what the loader took until then is incomplete.
     """
-    contents = Contents(_read_header(reader))
+    contents = contents or Contents()
+    contents.version = _read_header(reader)
     try:
         _read_body(reader, loader, contents, keep_expired)
     except CorruptData as error:
@@ -236,7 +282,7 @@ def _read_header(reader: Reader) -> int:
     if not 1 <= version <= NEWEST:
         error = reader.fail(f"RDB version {version}; versions 1 to {NEWEST} can be read", offset=5)
         error.advice = "Save the data with Redis 7.4 or earlier, or with Valkey 8"
-        raise error
+        raise error if version < 1 else _unsupported(error)
     return version
 
 
@@ -248,33 +294,41 @@ def _read_body(reader: Reader, loader: Loader, contents: Contents, keep_expired:
     db = 0
     expiry = -1
     keys = 0
-    while True:
-        code = reader.byte()
-        datatype = types.get(code)
-        if datatype is not None:
-            key = reader.string()
-            value = datatype.load(code, reader, limits)
-            if expiry == -1:
-                loader.restore(db, key, value)
-                keys += 1
-                continue
-            if expiry >= now or keep_expired:
-                loader.restore(db, key, value, expiry if expiry > 0 else 0)
-                keys += 1
+    loading: bytes | None = None  # the key whose value is being read
+    try:
+        while True:
+            code = reader.byte()
+            datatype = types.get(code)
+            if datatype is not None:
+                key = loading = reader.string()
+                value = datatype.load(code, reader, limits)
+                loading = None
+                if expiry == -1:
+                    loader.restore(db, key, value)
+                    keys += 1
+                    continue
+                if expiry >= now or keep_expired:
+                    loader.restore(db, key, value, expiry if expiry > 0 else 0)
+                    keys += 1
+                else:
+                    contents.expired += 1
+                expiry = -1
+            elif code == EXPIRETIME_MS:
+                expiry = reader.i64()
+            elif code == EXPIRETIME:
+                expiry = int.from_bytes(reader.take(4), "little", signed=True) * 1000
+            elif code == SELECTDB:
+                db = reader.length()
+                contents.select(db)
+            elif code == EOF:
+                contents.keys = keys
+                return
             else:
-                contents.expired += 1
-            expiry = -1
-        elif code == EXPIRETIME_MS:
-            expiry = reader.i64()
-        elif code == EXPIRETIME:
-            expiry = int.from_bytes(reader.take(4), "little", signed=True) * 1000
-        elif code == SELECTDB:
-            db = reader.length()
-        elif code == EOF:
-            contents.keys = keys
-            return
-        else:
-            _read_rare(code, reader, loader, contents)
+                _read_rare(code, reader, loader, contents)
+    except CorruptData as error:
+        if loading is not None:
+            error.why = f"{error.why} (in the value of key {loading[:64]!r}, database {db})"
+        raise
 
 
 def _read_rare(code: int, reader: Reader, loader: Loader, contents: Contents) -> None:
@@ -291,9 +345,10 @@ def _read_rare(code: int, reader: Reader, loader: Loader, contents: Contents) ->
         reader.length()
     elif code == AUX:
         name = reader.string().decode("utf-8", "replace")
-        contents.aux[name] = reader.string()
-        if name == "used-mem" and contents.aux[name].isdigit():
-            loader.note(rdb_used_mem=int(contents.aux[name]))
+        value = reader.string()
+        contents.add_aux(name, value)
+        if name == "used-mem" and value.isdigit():
+            loader.note(rdb_used_mem=int(value))
     elif code == FUNCTION2:
         reader.string()
         contents.functions += 1
@@ -317,8 +372,12 @@ def _refusal(code: int, reader: Reader) -> CorruptData:
         error = reader.fail(f"key {key!r} holds a {what} (RDB type {code})", offset=start)
         error.advice = "This kind of value is not supported; delete the key in Redis and save again"
     else:
-        error = reader.fail(f"{code} is neither a known type nor an opcode", offset=start)
-    return error
+        return reader.fail(f"{code} is neither a known type nor an opcode", offset=start)
+    return _unsupported(error)
+
+
+def _unsupported(error: CorruptData) -> Unsupported:
+    return Unsupported(error.why, path=error.path, offset=error.offset, advice=error.advice)
 
 
 def module_name(module: int) -> str:
