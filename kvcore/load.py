@@ -5,12 +5,15 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from typing import Final
 
 from kvcore.command import MAY_REPLICATE, WRITE, Command, Context
 from kvcore.datatype import Limits, TypeRegistry
 from kvcore.engine import Engine
 from kvcore.errors import CommandError, CorruptData, KvcoreError
 from kvcore.persistence import Loader
+
+_ABORT_CHECK: Final = 0xFF  # keys between two looks at whether to go on, less one
 
 
 class LoadAborted(KvcoreError):
@@ -61,6 +64,8 @@ class EngineLoader(Loader):
         if expiry >= 0:
             database.expires.set(key, expiry)
         self.keys += 1
+        if self.keys & _ABORT_CHECK == 0:
+            self._check_abort()
 
     def replay(self, db: int, argv: list[bytes]) -> None:
         databases = self._keyspace.databases
@@ -81,14 +86,19 @@ class EngineLoader(Loader):
             shown = argv[0][:64].decode("latin-1")
             raise CorruptData(f"command {shown!r} cannot be replayed: {error}") from error
         self.commands += 1
+        if self.commands & _ABORT_CHECK == 0:
+            self._check_abort()
 
     def progress(self, done: int, total: int) -> None:
         self.done = done
         self.total = total
-        if self.abort.is_set():
-            raise LoadAborted("the load was told to stop")
+        self._check_abort()
         if self._watch is not None:
             self._watch(done, total)
+
+    def _check_abort(self) -> None:
+        if self.abort.is_set():
+            raise LoadAborted("the load was told to stop")
 
     def note(self, **fields: object) -> None:
         self.facts.update(fields)

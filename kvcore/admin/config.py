@@ -9,8 +9,8 @@ from typing import Any, Final
 
 import structlog
 
-from kvcore.command import Family, help_text, wrong_arity
-from kvcore.errors import CommandError
+from kvcore.command import Family, help_text
+from kvcore.errors import SYNTAX, CommandError
 from kvcore.session import Session
 
 log = structlog.get_logger("kvcore")
@@ -40,7 +40,7 @@ def config_get(session: Session, argv: list[bytes]) -> object:
 def config_set(session: Session, argv: list[bytes]) -> object:
     """Sets configuration parameters in-flight."""
     if len(argv) % 2:
-        raise CommandError(wrong_arity("config|set"))
+        raise CommandError(SYNTAX)
     instance = session.engine.instance
     pairs = list(zip(argv[2::2], argv[3::2]))
     instance.config.set_many(pairs, loading=instance.loading, local=session.is_local)

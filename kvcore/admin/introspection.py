@@ -18,7 +18,6 @@ from kvcore.command import (
     unknown_subcommand,
 )
 from kvcore.errors import SYNTAX, CommandError
-from kvcore.reply import NIL_ARRAY
 from kvcore.session import Session
 
 # Flags of the records that COMMAND does not tell.
@@ -91,7 +90,7 @@ def command_info(session: Session, argv: list[bytes]) -> object:
     if len(argv) == 2:
         return [info(one) for one in table.top_level()]
     found = [table.named(name) for name in argv[2:]]
-    return [NIL_ARRAY if one is None else info(one) for one in found]
+    return [None if one is None else info(one) for one in found]
 
 
 @command(
