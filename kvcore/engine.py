@@ -83,7 +83,7 @@ class Engine:
         finally:
             # Also after an error: keys that expired on the way, or what a faulty command had
             # changed before it failed, must reach the journals like any other effect.
-            if keyspace.dirty != dirty and keyspace.journaling and not keyspace.replaced:
+            if keyspace.dirty > dirty and keyspace.journaling and not keyspace.replaced:
                 keyspace.effects.append((db, argv))
             keyspace.replaced = False
             if (keyspace.effects or keyspace.touched) and not self.nested:
@@ -107,8 +107,9 @@ class Engine:
         """Make the commits so far as durable as the policy promises (None: they are)."""
         if not self.unflushed or self.persistence is None:
             return None
-        self.unflushed = False
-        return self.persistence.flush()
+        durable = self.persistence.flush()
+        self.unflushed = False  # after an error the next flush tries again
+        return durable
 
     def count_error(self, error: CommandError) -> None:
         """An error reply was given (INFO errorstats)."""
