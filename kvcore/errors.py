@@ -77,7 +77,8 @@ class ConfigError(KvcoreError):
 
     def __str__(self) -> str:
         where = f"{self.path}, line {self.line}" if self.line else self.path
-        return ": ".join(part for part in (where, self.text, self.why) if part)
+        shown = f"'{self.text}'" if self.text else ""
+        return ": ".join(part for part in (where, shown, self.why) if part)
 
 
 class PluginError(KvcoreError):
