@@ -30,6 +30,15 @@ HOT = [
     "kvcore/families/*/*.py",
 ]
 
+# The build's environment holds none of our dependencies: their types are Any, and what plain
+# modules make of them (attrs' classes) is for the linter's environment to check.
+FLAGS = [
+    "--config-file=",
+    "--ignore-missing-imports",
+    "--follow-imports=silent",
+    "--python-version=3.11",
+]
+
 
 def extensions(forced: bool) -> list[object]:
     """The mypyc extensions, or none where they cannot be made."""
@@ -43,8 +52,7 @@ def extensions(forced: bool) -> list[object]:
     try:
         return list(
             mypycify(
-                # The build's environment holds none of our dependencies: their types are Any.
-                ["--config-file=", "--ignore-missing-imports", "--python-version=3.11", *files],
+                [*FLAGS, *files],
                 opt_level="3",
                 debug_level="0",
                 group_name="kvcore",
@@ -65,7 +73,7 @@ class BuildOrFallBack(build_ext):
         except Exception as error:
             if wanted == "1":
                 raise
-            print(f"kvcore stays uncompiled: {error}", file=sys.stderr)
+            sys.stderr.write(f"kvcore stays uncompiled: {error}\n")
             self.extensions = []
 
 
