@@ -14,6 +14,11 @@ A scan's cursor is a hash read from the right: the point 0.b0b1b2... where b0 is
 Seen so, a shard is an interval, splitting cuts it in two, and merging joins two neighbours, so a
 cursor at an interval's end stays valid: what lies left of it has been returned.
 
+A copy is lazy, so that a stable view of a large table costs no more than a list of its shards:
+both tables keep the same shards, and whoever first writes to one copies that one. A flag for each
+shard tells whether it may have to be copied; shards made by splitting and merging are nobody
+else's. So a copy may be read on one thread while the original is written on another.
+
 The bounds hold for keys that hash well: Python's hash of bytes is keyed anew in each process
 (SipHash), so that clients cannot choose keys that collide.
 """
@@ -21,6 +26,7 @@ The bounds hold for keys that hash well: Python's hash of bytes is keyed anew in
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from itertools import chain, islice
 from random import random as fraction
 from typing import Final
@@ -39,10 +45,11 @@ def _items(shard: dict[bytes, object]) -> list[tuple[bytes, object]]:
 class Table:
     """Keys (bytes) to values (any object); ``count`` is the number of keys, to be read only."""
 
-    __slots__ = ("_grow_at", "_longest", "_mask", "_shards", "_shrink_at", "count")
+    __slots__ = ("_borrowed", "_grow_at", "_longest", "_mask", "_shards", "_shrink_at", "count")
 
     count: int
     _shards: list[dict[bytes, object]]
+    _borrowed: bytearray | None  # 1 for each shard that another table may have as well
     _mask: int  # 2**k - 1
     _grow_at: int
     _shrink_at: int
@@ -55,6 +62,7 @@ class Table:
         """Forget everything; what was there is freed at once."""
         self.count = 0
         self._shards = [{}]
+        self._borrowed = None
         self._mask = 0
         self._grow_at = 2 * SHARD
         self._shrink_at = 0
@@ -77,10 +85,15 @@ class Table:
         return table
 
     def copy(self) -> Table:
-        """An independent table of the same keys and the same (not copied) values."""
+        """An independent table of the same keys and the same (not copied) values.
+
+        Costs a list of the shards now; each of them is copied when it is first written to.
+        """
         twin = Table()
         twin.count = self.count
-        twin._shards = [shard.copy() for shard in self._shards]
+        twin._shards = self._shards.copy()
+        twin._borrowed = bytearray(b"\1") * len(self._shards)
+        self._borrowed = twin._borrowed.copy()
         twin._mask = self._mask
         twin._grow_at = self._grow_at
         twin._shrink_at = self._shrink_at
@@ -111,7 +124,7 @@ class Table:
         index = hash(key) & self._mask
         if index >= len(shards):
             index &= self._mask >> 1
-        shard = shards[index]
+        shard = shards[index] if self._borrowed is None else self._own(index)
         before = len(shard)
         shard[key] = value
         if len(shard) == before:
@@ -127,7 +140,7 @@ class Table:
         index = hash(key) & self._mask
         if index >= len(shards):
             index &= self._mask >> 1
-        shard = shards[index]
+        shard = shards[index] if self._borrowed is None else self._own(index)
         before = len(shard)
         value = shard.pop(key, default)
         if len(shard) != before:
@@ -222,6 +235,42 @@ class Table:
             found.update(keys.intersection(shard))
         return found
 
+    # Copies --------------------------------------------------------------------------------------
+
+    def _own(self, index: int) -> dict[bytes, object]:
+        """A shard that is about to be written to; a copy takes its place if it is borrowed."""
+        shard = self._shards[index]
+        borrowed = self._borrowed
+        if borrowed is not None and borrowed[index]:
+            shard = shard.copy()
+            self._shards[index] = shard
+            borrowed[index] = 0
+        return shard
+
+    def drain(self, original: Table) -> Iterator[list[tuple[bytes, object]]]:
+        """The items of this copy of ``original`` (the only one), shard by shard.
+
+        A shard is given up, and is the original's alone, when the next is asked for. The original
+        may be written to meanwhile, on another thread.
+        """
+        shards = self._shards
+        for index in range(len(shards)):
+            yield list(shards[index].items())
+            shards[index] = {}
+            original._keep(index)
+
+    def _keep(self, index: int) -> None:
+        # Dicts never change their index, so what is there now is either the one that the copy has
+        # just given up, or one that it never had.
+        borrowed = self._borrowed
+        if borrowed is not None:
+            with suppress(IndexError):  # a merge on the other thread
+                borrowed[index] = 0
+
+    def keep_all(self) -> None:
+        """Copies of this table are in use no more: writes need not spare them."""
+        self._borrowed = None
+
     # Growing and shrinking -----------------------------------------------------------------------
 
     def _split(self) -> None:
@@ -239,6 +288,9 @@ class Table:
                 low[key] = value
         shards[size - bit] = low
         shards.append(high)
+        if self._borrowed is not None:
+            self._borrowed[size - bit] = 0
+            self._borrowed.append(0)
         self._set_thresholds()
 
     def _merge(self) -> None:
@@ -247,6 +299,9 @@ class Table:
         half = (self._mask + 1) >> 1
         buddy = len(shards) - half
         shards[buddy] = {**shards[buddy], **last}
+        if self._borrowed is not None:
+            self._borrowed.pop()
+            self._borrowed[buddy] = 0
         if len(shards) == half:
             self._mask >>= 1
         self._set_thresholds()
@@ -264,6 +319,7 @@ class Table:
         assert self.count == sum(map(len, self._shards))
         assert self.count <= self._grow_at
         assert self.count >= self._shrink_at
+        assert self._borrowed is None or len(self._borrowed) == size
         for index, shard in enumerate(self._shards):
             for key in shard:
                 place = hash(key) & self._mask

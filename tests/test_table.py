@@ -7,7 +7,7 @@ import random
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from kvcore.table import SHARD, Table
 
@@ -35,6 +35,7 @@ class AsDict(RuleBasedStateMachine):
         super().__init__()
         self.table = Table()
         self.model: dict[bytes, object] = {}
+        self.copies: list[tuple[Table, dict[bytes, object]]] = []
 
     @rule(number=numbers, value=st.integers())
     def set(self, number: int, value: int) -> None:
@@ -74,10 +75,26 @@ class AsDict(RuleBasedStateMachine):
         self.model.clear()
 
     @rule()
+    def make_a_copy(self) -> None:
+        self.copies.append((self.table.copy(), self.model.copy()))
+
+    @rule()
     def go_on_with_a_copy(self) -> None:
-        original, self.table = self.table, self.table.copy()
-        original.set(b"only in the original", 1)
-        original.pop(key(0))
+        """Each of two tables is independent of the other, whichever is written to."""
+        self.copies.append((self.table, self.model))
+        self.table, self.model = self.table.copy(), self.model.copy()
+
+    @precondition(lambda self: self.copies)
+    @rule(data=st.data())
+    def go_on_with_an_older_one(self, data: st.DataObject) -> None:
+        place = data.draw(st.integers(0, len(self.copies) - 1))
+        other, self.copies[place] = self.copies[place], (self.table, self.model)
+        self.table, self.model = other
+
+    @rule()
+    def forget_the_copies(self) -> None:
+        self.copies.clear()
+        self.table.keep_all()
 
     @rule()
     def random(self) -> None:
@@ -98,6 +115,9 @@ class AsDict(RuleBasedStateMachine):
         assert self.table.count == len(self.table) == len(self.model)
         assert dict(self.table.items()) == self.model
         assert sorted(self.table.keys()) == sorted(self.table) == sorted(self.model)
+        for table, model in self.copies:
+            table.check()
+            assert dict(table.items()) == model
 
 
 TestAsDict = AsDict.TestCase
@@ -230,3 +250,39 @@ def test_iterating_while_inserting() -> None:
     old = [each for each in seen if each.startswith(b"key:")]
     assert sorted(old) == sorted(key(number) for number in range(300))
     table.check()
+
+
+@settings(max_examples=60)
+@given(start=st.integers(0, 3000), sizes=st.lists(st.integers(0, 4000), max_size=40))
+def test_a_copy_that_is_drained_has_what_there_was(start: int, sizes: list[int]) -> None:
+    """Between steps the original takes the sizes that Hypothesis likes, up and down."""
+    table = table_of(range(start))
+    copy = table.copy()
+    drained: list[tuple[bytes, object]] = []
+    size = start
+    for step, items in enumerate(copy.drain(table)):
+        drained += items
+        if step < len(sizes):
+            for number in range(sizes[step]):
+                table.set(key(number), -number)
+            for number in range(sizes[step], size):
+                table.pop(key(number))
+            size = sizes[step]
+            table.check()
+    assert len(drained) == start
+    assert dict(drained) == {key(number): number for number in range(start)}
+    assert table.count == size
+    for each in list(table.keys()):
+        table.pop(each)
+    assert list(copy.items()) == []
+
+
+def test_what_was_drained_is_not_copied_any_more() -> None:
+    table = table_of(range(1000))
+    shards = table._shards.copy()
+    steps = table.copy().drain(table)
+    passed = [next(steps), next(steps)][0]
+    table.set(passed[0][0], b"written to in place")
+    rest = next(steps)
+    table.set(rest[0][0], b"written to in a copy")
+    assert [old is new for old, new in zip(shards, table._shards)].count(False) == 1
