@@ -23,10 +23,13 @@ AOF = ("--appendonly", "yes", "--appendfsync", "no")
 PLAIN_AOF = (*AOF, "--aof-use-rdb-preamble", "no")
 
 
+def patient(server: RedisServer) -> redis.Redis:
+    """A client without a timeout: a digest or a SAVE of the large data takes many seconds."""
+    return redis.Redis(unix_socket_path=str(server.socket), socket_timeout=None)
+
+
 def digest(server: RedisServer) -> bytes:
-    # No timeout: a digest of the large data takes redis-server many seconds as well.
-    with redis.Redis(unix_socket_path=str(server.socket), socket_timeout=None) as client:
-        value: bytes = client.execute_command("DEBUG", "DIGEST")
+    value: bytes = patient(server).execute_command("DEBUG", "DIGEST")
     return value
 
 
@@ -53,7 +56,7 @@ def test_a_folder_changes_hands(
                 time.sleep(0.05)
         fill(client, 50, seed=8, types=("list", "hash", "zset"))  # something behind the base
         if options is RDB:
-            client.execute_command("SAVE")
+            patient(writer).execute_command("SAVE")
         expected = digest(writer)
         writer.stop()
     shutil.copytree(tmp_path / "first", tmp_path / "second", ignore=shutil.ignore_patterns("*.lock"))
