@@ -776,6 +776,25 @@ def test_what_no_log_can_hold_is_refused(
     assert bad.value.offset == len(good)
 
 
+def test_what_a_crash_left_unfinished_is_removed(opener: Opener, tmp_path: Path) -> None:
+    store = opener()
+    store.write("SET", "a", "1")
+    store.close()
+    before = sorted(files(tmp_path))
+    for name in (
+        "appendonly.aof.2.base.rdb",
+        "appendonly.aof.7.base.aof",
+        "temp-rewriteaof-bg-1.aof",
+        "temp-appendonly.aof.manifest",
+    ):
+        (tmp_path / "appendonlydir" / name).write_bytes(b"whatever")
+    (tmp_path / "appendonlydir" / "appendonly.aof.2.incr.aof").write_bytes(b"")
+    (tmp_path / "appendonlydir" / "notes.txt").write_bytes(b"of somebody")
+    store = opener()
+    assert store.keys() == [b"a"]
+    assert sorted(files(tmp_path)) == sorted([*before, "notes.txt"])
+
+
 def test_files_that_no_manifest_names_are_neither_read_nor_overwritten(
     opener: Opener, tmp_path: Path
 ) -> None:
@@ -804,16 +823,19 @@ def test_a_snapshot_is_adopted(opener: Opener, tmp_path: Path) -> None:
     assert (tmp_path / "dump.rdb").exists()
 
 
-def test_replacing_a_log_on_demand_leaves_its_files(opener: Opener, tmp_path: Path) -> None:
+def test_a_log_that_is_replaced_on_demand_is_kept_under_other_names(
+    opener: Opener, tmp_path: Path
+) -> None:
     with kvcore.open(str(tmp_path), "rdb", save="") as embedded:
         embedded.set("snapshot", "1")
         embedded.execute("SAVE")
     write_log(tmp_path, {"appendonly.aof.1.incr.aof": request("SET", "log", "1") + b"nonsense"})
-    old = incr(tmp_path)
+    old = files(tmp_path)
     store = opener(load_from="rdb")
     assert store.keys() == [b"snapshot"]
     store.write("SET", "b", "1")
-    assert incr(tmp_path) == old
+    kept = {name: text for name, text in files(tmp_path).items() if name.startswith("replaced-")}
+    assert {name.split("-", 2)[2]: text for name, text in kept.items()} == old
     assert opener.reopen(store).keys() == [b"b", b"snapshot"]
 
 

@@ -106,11 +106,13 @@ class AofPersistence(Persistence):
         self._loading.run(loader)
 
     def adopt(self, view: View) -> None:
-        """Write a base, and a manifest that names nothing else. A log that lay there stays."""
+        """Write a base, and a manifest that names nothing else. A log that lay there is kept."""
         files = self._folder
+        replaced: list[str] = []
         try:
             files.make()
-            old = [name for name in files.storage.list(files.name) if not name.startswith("temp-")]
+            if folder.probe(files.storage, self.host.config).has_data:
+                replaced = files.set_aside()
             manifest = Manifest()
             base = NewBase(files, self.host.config)
             base.write(view)
@@ -118,10 +120,11 @@ class AofPersistence(Persistence):
             files.save(manifest)
         except OSError as error:
             raise PersistenceError(f"cannot write the append-only file: {error}") from error
-        if old:
+        if replaced:
             self.host.log.warning(
-                "The files of another log are not used any more; remove them when you are sure",
-                files=[files.storage.describe(files.path(name)) for name in old],
+                "The append-only file that lay there was replaced, and its files were renamed: "
+                "remove them when you are sure",
+                files=replaced,
             )
         self._loading.manifest = manifest
 
@@ -139,8 +142,8 @@ class AofPersistence(Persistence):
     def _open(self, files: Folder) -> Log:
         log = self.host.log
         files.make()
-        for name in files.remove_temporary():
-            log.info(f"Removing the temp file {name} of a rewrite that was not finished")
+        for name in files.remove_leftovers(self._loading.manifest):
+            log.info(f"Removing the file {name} that a crash left unfinished")
         self._loading.repair()
         manifest = self._loading.manifest.copy()
         if not manifest.parts:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+import time
 from typing import Final
 
 from kvcore.config import Config
@@ -18,7 +19,7 @@ from kvcore.storage import File, Storage
 from kvcore_aof import manifest as grammar
 from kvcore_aof.manifest import BASE, INCREMENT, Manifest, Part
 
-_TEMPORARY: Final = re.compile(r"temp-.*")
+_ASIDE: Final = "replaced-"
 MAX_MANIFEST: Final = 64 << 20
 
 
@@ -152,17 +153,50 @@ class Folder:
         for part in manifest.history:
             if part.name not in used:
                 self.storage.remove(self.path(part.name))
+        self.storage.sync_dir(self.name)  # or a crash would bring them back, with nobody to tell
         manifest = manifest.copy()
         manifest.history = []
         self.save(manifest)
         return manifest
 
-    def remove_temporary(self) -> list[str]:
-        """Remove what processes that are gone left unfinished; returns their names."""
-        names = [name for name in self.storage.list(self.name) if _TEMPORARY.fullmatch(name)]
-        for name in names:
+    def remove_leftovers(self, manifest: Manifest) -> list[str]:
+        """Remove what a crash has left unfinished; returns the names.
+
+        That is a temporary file, or a base or an empty increment which was not named yet. An
+        increment that holds something and is not named is no leftover of ours: perhaps somebody
+        put an old manifest in place. Then nothing is removed.
+        """
+        named = {part.name for part in [*manifest.parts, *manifest.history]}
+        pattern = re.compile(re.escape(self.stem) + r"\.\d+\.(base\.rdb|base\.aof|incr\.aof)")
+        names = self.storage.list(self.name)
+        temporary = [name for name in names if name.startswith("temp-")]
+        unnamed = [name for name in names if pattern.fullmatch(name) and name not in named]
+        for name in unnamed:
+            stat = self.storage.stat(self.path(name))
+            if name.endswith("incr.aof") and stat is not None and stat.size:
+                unnamed = []
+        for name in [*temporary, *unnamed]:
             self.remove(name)
-        return names
+        return [*temporary, *unnamed]
+
+    def set_aside(self) -> list[str]:
+        """Give the files of a log that is to be replaced other names; returns those.
+
+        The manifest goes first: a crash leaves either the whole log or none.
+        """
+        try:
+            names = [part.name for part in (self.read() or Manifest()).parts]
+        except CorruptData:
+            names = self.storage.list(self.name)
+        manifest = f"{self.stem}.manifest"
+        names = [manifest, *(name for name in names if name != manifest)]
+        aside = []
+        for name in names:
+            if not name.startswith(_ASIDE) and self.storage.stat(self.path(name)) is not None:
+                aside.append(f"{_ASIDE}{int(time.time())}-{name}")
+                self.storage.rename(self.path(name), self.path(aside[-1]))
+                self.storage.sync_dir(self.name)
+        return [self.storage.describe(self.path(name)) for name in aside]
 
 
 def probe(storage: Storage, config: Config) -> Found:

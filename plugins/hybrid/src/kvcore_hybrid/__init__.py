@@ -78,6 +78,8 @@ class HybridPersistence(Persistence):
         return self._aof.flush()
 
     def snapshot(self, view: View) -> None:
+        # A start loads the log: it must not be behind the snapshot.
+        self._aof.settle()
         self._rdb.snapshot(view)
 
     def cron(self, now: float) -> None:
