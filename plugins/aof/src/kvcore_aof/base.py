@@ -124,6 +124,10 @@ class Source:
         self._loader.progress(self._before + self._done, self._total)
         return data
 
+    @property
+    def offset(self) -> int:
+        return self._done
+
     def seek(self, offset: int) -> None:
         self.file.seek(offset)
         self._done = offset
@@ -136,19 +140,35 @@ def load(
 
     Only a base may have an RDB part. Raises CorruptData; see `Replayer.finish` for the end.
     """
-    start = 0
-    contents = None
     if config["key-load-delay"]:
         loader = SlowLoader(loader, config)
-    if is_base and source.read(len(format.MAGIC)) == format.MAGIC:
-        source.seek(0)
-        checksum = bool(config["rdbchecksum"])
-        reader = Reader(cast(BinaryIO, source), path=path, size=source.size, checksum=checksum)
-        contents = format.read(reader, loader, checksum=checksum, keep_expired=True)
-        start = reader.offset
-    source.seek(start)
-    replayer = Replayer(loader, path, start)
+    contents = None
+    if is_base:
+        contents = read_preamble(source, loader, path, checksum=bool(config["rdbchecksum"]))
+    replayer = Replayer(loader, path, source.offset)
     while data := source.read(replayer.want):
         replayer.feed(data)
     end, why = replayer.finish()
     return end, why, contents
+
+
+def read_preamble(
+    source: Source,
+    loader: Loader,
+    path: str,
+    *,
+    checksum: bool = True,
+    contents: format.Contents | None = None,
+) -> format.Contents | None:
+    """Load the RDB part that a base may begin with, and leave the source behind it.
+
+    None if there is no such part. ``contents`` as in `format.read`. Raises CorruptData.
+    """
+    is_rdb = source.read(len(format.MAGIC)) == format.MAGIC
+    source.seek(0)
+    if not is_rdb:
+        return None
+    reader = Reader(cast(BinaryIO, source), path=path, size=source.size, checksum=checksum)
+    contents = format.read(reader, loader, checksum=checksum, keep_expired=True, contents=contents)
+    source.seek(reader.offset)
+    return contents

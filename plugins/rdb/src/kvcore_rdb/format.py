@@ -184,8 +184,10 @@ class Contents:
     ``expired``   keys that were dropped, their time being over
     ``functions`` libraries of Redis functions that were skipped
     ``checked``   whether a checksum stood there
+    ``reader``    what reads it; its offset is where that is
     """
 
+    reader: Reader
     version: int
     aux: dict[str, bytes]
     keys: int
@@ -194,6 +196,7 @@ class Contents:
     checked: bool
 
     def __init__(self) -> None:
+        self.reader = Reader(b"")
         self.version = 0
         self.aux = {}
         self.keys = 0
@@ -260,6 +263,7 @@ def read(
     this store has no place for; what the loader took until then is incomplete.
     """
     contents = contents or Contents()
+    contents.reader = reader
     contents.version = _read_header(reader)
     try:
         _read_body(reader, loader, contents, keep_expired)
