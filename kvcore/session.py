@@ -165,10 +165,8 @@ class Session(Context):
             except CommandError as error:
                 self._fail(error)
             except Exception:
-                # A bug of one command must not take the other clients down.
                 del out[begin:]
-                log.exception("A command failed unexpectedly", command=argv[0][:64])
-                self._fail(CommandError("ERR internal error, see the server's log"))
+                self._fail(_bug(argv))
 
     def _fail(self, error: CommandError) -> None:
         self.engine.count_error(error)
@@ -306,6 +304,8 @@ class Session(Context):
                 except CommandError as error:
                     engine.count_error(error)
                     replies.append(error)
+                except Exception:
+                    replies.append(_bug(argv))
         finally:
             engine.nested = False
             engine.commit()
@@ -315,7 +315,7 @@ class Session(Context):
         db = self.db
         if (db, key) in self.watching:
             return
-        db.find(key)  # an expired key counts as absent from now on
+        db.exists(key)  # an expired key counts as absent from now on
         self.watching.append((db, key))
         db.watched.setdefault(key, []).append(self.watcher)
 
@@ -337,6 +337,12 @@ class Session(Context):
     def close(self) -> None:
         """The client is gone."""
         self.discard()
+
+
+def _bug(argv: list[bytes]) -> CommandError:
+    """A bug of one command must not take anybody else down: log it, and answer this."""
+    log.exception("A command failed unexpectedly", command=argv[0][:64])
+    return CommandError("ERR internal error, see the server's log")
 
 
 def size_of(pieces: list[bytes]) -> int:

@@ -38,8 +38,11 @@ def run(*args: str, cwd: Path, stdin: str = "") -> subprocess.CompletedProcess[s
 class Process:
     """A server that may still be loading; `log` is what it has said."""
 
-    def __init__(self, process: subprocess.Popen[bytes], path: str, log: Path) -> None:
+    def __init__(
+        self, process: subprocess.Popen[bytes], directory: Path, path: str, log: Path
+    ) -> None:
         self.process = process
+        self.directory = directory
         self.path = path
         self._log = log
 
@@ -71,8 +74,10 @@ class Process:
 
 
 @contextlib.contextmanager
-def starting(directory: Path, *args: str, program: list[str] | None = None) -> Iterator[Process]:
-    """Start a server and wait until its Unix socket takes connections, not until it is ready."""
+def starting(
+    directory: Path, *args: str, program: list[str] | None = None, ready: bool = False
+) -> Iterator[Process]:
+    """Start a server and wait until its Unix socket takes connections, or until it is ``ready``."""
     scratch = Path(tempfile.mkdtemp(prefix="kvcore-"))
     path = str(scratch / "s")
     words = ["--port", "0", "--unixsocket", path, "--dir", str(directory), *args]
@@ -84,9 +89,9 @@ def starting(directory: Path, *args: str, program: list[str] | None = None) -> I
             stdout=output,
             stderr=subprocess.STDOUT,
         )
-    server = Process(process, path, scratch / "log")
+    server = Process(process, directory, path, scratch / "log")
     try:
-        _wait_for_socket(server)
+        _wait_for_socket(server, ready)
         yield server
     finally:
         process.kill()
@@ -94,12 +99,13 @@ def starting(directory: Path, *args: str, program: list[str] | None = None) -> I
         shutil.rmtree(scratch, ignore_errors=True)
 
 
-def _wait_for_socket(server: Process) -> None:
+def _wait_for_socket(server: Process, ready: bool) -> None:
     deadline = time.monotonic() + SECONDS
     while time.monotonic() < deadline:
-        with contextlib.suppress(OSError):
-            server.connect().close()
-            return
+        with contextlib.suppress(OSError), server.connect() as sock:
+            sock.sendall(b"PING\r\n")
+            if not ready or not sock.recv(100).startswith(b"-LOADING"):
+                return
         if server.process.poll() is not None:
             pytest.fail(f"the server ended at once:\n{server.log}")
         time.sleep(0.01)

@@ -36,6 +36,7 @@ PROTECTED: Final = (
     b"off.\r\n"
 )
 TOO_MANY: Final = b"-ERR max number of clients reached\r\n"
+LEAVING: Final = b"-ERR the server is shutting down\r\n"
 RESERVED_FILES: Final = 32  # file descriptors that are not clients'
 
 log = structlog.get_logger("kvcore")
@@ -217,6 +218,8 @@ class Server:
 
     def _refusal(self, connection: Connection) -> bytes:
         config = self.config
+        if self._exit.done():
+            return LEAVING
         if len(self.connections) >= int(config["maxclients"]):
             return TOO_MANY
         if config["protected-mode"] and not config["requirepass"]:

@@ -35,6 +35,7 @@ class Connection(asyncio.Protocol):
 
     ``backlog``  pieces of replies that wait for the transport
     ``full``     the transport holds more than it likes
+    ``stopped``  the client is not read from
     ``held``     pieces that wait for a commit to become durable
     ``ended``    the client sends nothing more, but may still read
     """
@@ -46,6 +47,7 @@ class Connection(asyncio.Protocol):
         self.server = server
         self.backlog: deque[bytes] = deque()
         self.full = False
+        self.stopped = False
         self.held = 0
         self.ended = False
         self.closing = False
@@ -70,20 +72,27 @@ class Connection(asyncio.Protocol):
         if session.out or session.closing:
             self.server.ready(self)
         if session.waiting:
-            self.transport.pause_reading()
+            self._stop_reading()
 
     def proceed(self) -> None:
-        """If there is room: run what waited for it, or read on."""
+        """If all replies so far are with the transport: close, run what waited, or read on."""
         session = self.session
-        if self.full or self.backlog or self.held > MOST_HELD or self.transport.is_closing():
+        if self.backlog or self.transport.is_closing():
             return
-        if session.waiting:
+        if self.closing or (self.ended and not (session.waiting or session.out or self.held)):
+            self.transport.close()
+        elif self.full or self.held > MOST_HELD:
+            return
+        elif session.waiting:
             session.receive(b"")
             self.server.ready(self)
-        elif self.ended:
-            self.server.ready(self)
-        else:
+        elif not self.ended:
+            self.stopped = False
             self.transport.resume_reading()
+
+    def _stop_reading(self) -> None:
+        self.stopped = True
+        self.transport.pause_reading()
 
     def eof_received(self) -> bool:
         # Replies to what came before it still leave; `send` closes behind them.
@@ -97,7 +106,7 @@ class Connection(asyncio.Protocol):
         """So many more pieces wait for a commit to become durable."""
         self.held += pieces
         if self.held > MOST_HELD and not self.transport.is_closing():
-            self.transport.pause_reading()
+            self._stop_reading()
 
     def release(self, pieces: int) -> None:
         """So many pieces no longer wait; `send` follows."""
@@ -122,42 +131,36 @@ class Connection(asyncio.Protocol):
             self.transport.write(out[0] if len(out) == 1 else b"".join(out))
         if self.server.limits != NO_LIMITS:
             self.check_limits(time.monotonic())
-        if not self.backlog:
-            self._sent()
-
-    def _sent(self) -> None:
-        """All replies so far are with the transport."""
-        session = self.session
-        if self.closing or (self.ended and not (session.waiting or session.out or self.held)):
-            self.transport.close()
-        elif session.waiting:
+        if self.closing or self.ended or self.stopped:
             self.server.loop.call_soon(self.proceed)
 
     def _drain(self) -> None:
         """Give the transport blocks of the backlog until it has enough."""
         transport, backlog = self.transport, self.backlog
-        while backlog and transport.get_write_buffer_size() < BLOCK:
+        while backlog and not transport.is_closing() and transport.get_write_buffer_size() < BLOCK:
             block = []
             size = 0
             while backlog and size < BLOCK:
                 block.append(backlog.popleft())
                 size += len(block[-1])
             transport.write(b"".join(block))
-        if backlog:
-            transport.pause_reading()
+        if transport.is_closing():
+            return
+        if not backlog:
+            self.server.loop.call_soon(self.proceed)
+            return
+        self._stop_reading()
+        if not self.full:
+            # uvloop writes at the end of the turn, and pauses us only if it keeps something.
+            self.server.loop.call_soon(self._drain)
 
     def pause_writing(self) -> None:
         self.full = True
-        self.transport.pause_reading()
+        self._stop_reading()
 
     def resume_writing(self) -> None:
         self.full = False
-        if self.transport.is_closing():
-            return
         self._drain()
-        if not self.backlog:
-            self._sent()
-            self.proceed()
 
     def unsent(self) -> int:
         """Bytes of replies that wait for the client to read."""
