@@ -16,7 +16,7 @@ from kvcore.errors import CommandError
 from kvcore.instance import Instance
 from kvcore.session import Session
 from kvcore.storage import File, LocalStorage, Storage
-from kvcore_aof.sync import INLINE_S
+from kvcore_aof.sync import QUICK_S
 
 DEADLINE_S = 30
 START = 1_700_000_000.0  # what `Opened.cron` calls now, in the beginning
@@ -80,7 +80,7 @@ class DiskFile(File):
             self._disk.syncs += 1
             assert self._disk.gate.wait(DEADLINE_S)
             if self._disk.slow:
-                time.sleep(20 * INLINE_S)
+                time.sleep(20 * QUICK_S)
         if self._disk.broken:
             raise OSError(errno.EIO, os.strerror(errno.EIO))
         if not self._disk.quick:

@@ -63,6 +63,7 @@ class AofPersistence(Persistence):
         self._log: Log | None = None
         self._trouble = ""  # why writes are refused
         self._dead = False
+        self._now = time.time()  # as cron has it
         self._last_sync = 0.0
         self._last_try = 0.0
         self._last_heal = 0.0
@@ -134,6 +135,9 @@ class AofPersistence(Persistence):
             self._log = self._open(self._folder)
         except OSError as error:
             raise PersistenceError(f"cannot open the append-only file: {error}") from error
+        if self._folder.is_distrusted():
+            self.host.log.warning("A sync had failed before the crash: writing the AOF anew")
+            self.snapshot(self.host.view())
         base = self._log.manifest.base
         self._base_size = 0 if base is None else self._folder.size(base)
         self._on_timestamps(self.host.config["aof-timestamp-enabled"])
@@ -197,9 +201,8 @@ class AofPersistence(Persistence):
     def _write_or_wait(self, log: Log) -> bool:
         """Write, unless a sync runs: a write would have to wait for it, and all clients too."""
         if self._everysec and log.syncer.pending:
-            now = time.monotonic()
-            self._postponed = self._postponed or now
-            if now - self._postponed < POSTPONE_S:
+            self._postponed = self._postponed or self._now
+            if _is_within(POSTPONE_S, self._postponed, self._now):
                 return False
             self._delayed += 1
             self.host.log.info(
@@ -253,6 +256,7 @@ class AofPersistence(Persistence):
     # Time -------------------------------------------------------------------------------------
 
     def cron(self, now: float) -> None:
+        self._now = now
         log = self._log
         if log is None:
             return
@@ -286,7 +290,7 @@ class AofPersistence(Persistence):
             and not self._spares_disk()
         ):
             self._last_sync = now
-            log.sync_later()
+            log.sync_soon()
 
     # Rewriting --------------------------------------------------------------------------------
 
@@ -330,7 +334,7 @@ class AofPersistence(Persistence):
             log.encoder.reset()
             base = NewBase(self._folder, self.host.config)
             self._rewrites += 1
-            child = self.host.fork("aof", base.write)
+            child = self.host.background("aof", base.write)
         except (OSError, PersistenceError) as error:
             self.host.log.warning(f"Can't rewrite append only file in background: {error}")
             self._failed(str(error))

@@ -20,6 +20,7 @@ from kvcore_aof import manifest as grammar
 from kvcore_aof.manifest import BASE, INCREMENT, Manifest, Part
 
 _ASIDE: Final = "replaced-"
+_MARK: Final = "sync-failed"
 MAX_MANIFEST: Final = 64 << 20
 
 
@@ -139,6 +140,23 @@ class Folder:
     def save(self, manifest: Manifest) -> None:
         """Put this manifest in place of the one before, in one step and durably."""
         self.storage.replace(self.manifest_path, grammar.format(manifest))
+
+    # Files that a load would read, but a power failure would change -----------------------------
+
+    def distrust(self) -> None:
+        """A sync failed: what can be read here is not what lies on the disk, and no later sync
+        would change that. A mark says so for as long as this system runs, and thus as long as the
+        files seem to be good; hence it need not be durable itself."""
+        with contextlib.suppress(OSError):
+            self.storage.create(self.path(_MARK)).close()
+
+    def trust(self) -> None:
+        """The log was written anew."""
+        if self.is_distrusted():
+            self.remove(_MARK)
+
+    def is_distrusted(self) -> bool:
+        return self.storage.stat(self.path(_MARK)) is not None
 
     # Removing files ---------------------------------------------------------------------------
 

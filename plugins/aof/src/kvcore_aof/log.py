@@ -7,7 +7,7 @@ write, to sync and to rewrite, and what to do about an error, is the policy's (`
 from __future__ import annotations
 
 import time
-from typing import Any
+from typing import Any, Final
 
 from kvcore.persistence import Batch
 from kvcore.storage import File
@@ -15,6 +15,8 @@ from kvcore_aof.commands import Encoder
 from kvcore_aof.folder import Folder
 from kvcore_aof.manifest import Manifest, Part
 from kvcore_aof.sync import Syncer
+
+LITTLE: Final = 1 << 16
 
 
 class Log:
@@ -25,7 +27,7 @@ class Log:
     ``before``    bytes in the parts in front of it
     ``pending``   pieces of text that are not written yet
     ``syncer``    makes durable what is written
-    ``unsynced``  something was written since the last sync began
+    ``unsynced``  bytes that were written since the last sync began
     """
 
     folder: Folder
@@ -35,7 +37,7 @@ class Log:
     pending: list[bytes]
     encoder: Encoder
     syncer: Syncer
-    unsynced: bool
+    unsynced: int
 
     def __init__(self, folder: Folder, manifest: Manifest, file: File) -> None:
         self.folder = folder
@@ -44,8 +46,8 @@ class Log:
         self.before = sum(folder.size(part) for part in manifest.parts) - file.size
         self.pending = []
         self.encoder = Encoder()
-        self.syncer = Syncer()
-        self.unsynced = False
+        self.syncer = Syncer(folder.distrust)
+        self.unsynced = 0
 
     @property
     def size(self) -> int:
@@ -82,17 +84,21 @@ class Log:
             self.pending = [data] if data else []
             raise
         self.pending = []
-        self.unsynced = True
+        self.unsynced += len(data)
 
     def sync(self) -> None:
         """Make what is written durable, here and now."""
         self.syncer.finish(self.file)
-        self.unsynced = False
+        self.unsynced = 0
 
-    def sync_later(self) -> None:
-        """The same, on the syncer's thread."""
-        self.unsynced = False
-        self.syncer.submit(self.file)
+    def sync_soon(self) -> None:
+        """The same in passing: on the syncer's thread, unless it is little and the disk quick."""
+        little = self.unsynced <= LITTLE
+        self.unsynced = 0
+        if little:
+            self.syncer.commit(self.file)
+        else:
+            self.syncer.submit(self.file)
 
     # Replacing files --------------------------------------------------------------------------
 
@@ -136,6 +142,7 @@ class Log:
             self.syncer.distrust(error)
             raise
         self.syncer.reset()
+        self.folder.trust()
         self.pending = self.pending[covered:]
         self._go_on(manifest, file, self.folder.size(base))
 
@@ -144,7 +151,7 @@ class Log:
         self.file = file
         self.before = before
         self.manifest = manifest
-        self.unsynced = False
+        self.unsynced = 0
 
     def remove_history(self, log: Any) -> None:
         """Remove the files that are not needed any more; what fails is tried the next time."""

@@ -6,36 +6,41 @@ runs share the next one.
 
 A sync that failed is never believed again: the kernel may have dropped the pages, and a later sync
 that succeeds says nothing about them (ATC'20, "Can applications recover from fsync failures?").
-So ``error`` stays, and all further commits fail, until `reset` for a file that was written anew.
+So ``error`` stays, and all further commits fail, until `reset` for a file that was written anew;
+and whoever owns the file is told at once, because it has to be known after a crash as well.
 """
 
 from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Final
 
 from kvcore.errors import PersistenceError
 from kvcore.storage import File
 
-# Below this average, waking a thread costs more than the sync itself.
-INLINE_S: Final = 200e-6
+# A sync that is quicker than this costs less than waking a thread.
+QUICK_S: Final = 200e-6
+# Slow syncs (quick ones taken off) after which the thread does it, and how many are remembered.
+SLOW: Final = 4
+MEMORY: Final = 8
 
 
 class Syncer:
     """Makes what was written to a file durable.
 
-    ``average``  seconds that a sync takes, the recent ones counting most
-    ``error``    why nothing can be made durable any more, or None
+    ``error``  why nothing can be made durable any more, or None
     """
 
-    average: float
     error: OSError | None
 
-    def __init__(self) -> None:
-        self.average = 0.0
+    def __init__(self, on_failure: Callable[[], None]) -> None:
+        """``on_failure`` is called by the thread in which a sync failed."""
         self.error = None
+        self._on_failure = on_failure
+        self._slow = 0
         self._waiting: list[Future[None]] = []
         self._file: File | None = None
         self._running = False
@@ -53,7 +58,7 @@ class Syncer:
 
         Here and now where that is quick, on the thread elsewhere.
         """
-        if self.error is None and self.average < INLINE_S and not self.pending:
+        if self.error is None and self._slow < SLOW and not self.pending:
             self._sync(file)
             if self.error is None:
                 return None
@@ -114,7 +119,11 @@ class Syncer:
             file.sync()
         except OSError as error:
             self.error = error
-        self.average += (time.perf_counter() - begin - self.average) / 8
+            self._on_failure()
+        if time.perf_counter() - begin > QUICK_S:
+            self._slow = min(self._slow + 1, MEMORY)
+        else:
+            self._slow = max(self._slow - 1, 0)
 
     def _run(self) -> None:
         """The thread. It takes no lock but its own (a fork may happen at any time), so no log."""

@@ -7,15 +7,13 @@ but to let the two work on one store.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from concurrent.futures import Future
-from typing import ClassVar
+from typing import Any, ClassVar, cast
 
 from kvcore.command import Command
 from kvcore.config import Config
-from kvcore.datatype import TypeRegistry
 from kvcore.persistence import Batch, Found, Host, Loader, Persistence, View
-from kvcore.snapshot import Child
 from kvcore.storage import Storage
 from kvcore_aof import AofPersistence
 from kvcore_rdb import RdbPersistence
@@ -37,8 +35,8 @@ class HybridPersistence(Persistence):
         super().__init__(host)
         refusals: list[str | None] = [None, None]
         # Redis tells of a failed snapshot first.
-        self._rdb = RdbPersistence(SharedHost(host, refusals, 0))
-        self._aof = AofPersistence(SharedHost(host, refusals, 1))
+        self._rdb = RdbPersistence(cast(Host, SharedHost(host, refusals, 0)))
+        self._aof = AofPersistence(cast(Host, SharedHost(host, refusals, 1)))
         self._log_is_due = False
 
     @classmethod
@@ -100,43 +98,20 @@ class HybridPersistence(Persistence):
         self._aof.close(save)
 
 
-class SharedHost(Host):
+class SharedHost:
     """The host of one of several policies on one store: writes are allowed when all allow them.
 
     ``refusals`` is shared between them; ``place`` is this policy's in it. The first one tells.
+    All else is the host's own.
     """
 
     def __init__(self, host: Host, refusals: list[str | None], place: int) -> None:
         self._host = host
         self._refusals = refusals
         self._place = place
-        self.config = host.config
-        self.log = host.log
 
-    def refuse_writes(self, reason: str | None) -> None:
-        self._refusals[self._place] = reason
-        self._host.refuse_writes(next((text for text in self._refusals if text), None))
-
-    @property
-    def storage(self) -> Storage:  # type: ignore[override]
-        return self._host.storage
-
-    def view(self) -> View:
-        return self._host.view()
-
-    def fork(self, purpose: str, task: Callable[[View, Callable[[int], None]], None]) -> Child:
-        return self._host.fork(purpose, task)
-
-    @property
-    def active_child(self) -> Child | None:
-        return self._host.active_child
-
-    def value(self, db: int, key: bytes) -> tuple[object, int] | None:
-        return self._host.value(db, key)
-
-    @property
-    def types(self) -> TypeRegistry:
-        return self._host.types
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._host, name)
 
     @property
     def dirty(self) -> int:
@@ -146,12 +121,6 @@ class SharedHost(Host):
     def dirty(self, value: int) -> None:
         self._host.dirty = value
 
-    @property
-    def in_transaction(self) -> bool:
-        return self._host.in_transaction
-
-    def saved(self, purpose: str, error: str = "") -> None:
-        self._host.saved(purpose, error)
-
-    def fatal(self, reason: str) -> None:
-        self._host.fatal(reason)
+    def refuse_writes(self, reason: str | None) -> None:
+        self._refusals[self._place] = reason
+        self._host.refuse_writes(next((text for text in self._refusals if text), None))
