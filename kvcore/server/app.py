@@ -79,9 +79,9 @@ class Server:
         self.instance.lock()
         pid_file = PidFile(self.config)
         try:
+            self._handle_signals()
             self._listen()
             pid_file.write()
-            self._handle_signals()
             log.warning("Server initialized")
             await self._load()
             if self._exit.done():
@@ -110,6 +110,10 @@ class Server:
             await load
         except LoadAborted:
             self._leave(0)
+        else:
+            if self.instance.loader.abort.is_set():  # it was too late to stop the load
+                self.instance.shutdown(False)
+                self._leave(0)
 
     # Configuration ----------------------------------------------------------------------------
 
