@@ -496,6 +496,10 @@ class AofPersistence(Persistence):
         except OSError as error:
             self._refuse(error, "Error writing to the AOF file")
             self.snapshot(self.host.view())  # what cannot be written on may be written anew
+            return
+        # Nothing is pending any more, so no later write would tell that the disk is well.
+        if self._trouble and not self._dead:
+            self._allow("AOF write error looks solved, Redis can write again.")
 
     def close(self, save: bool | None) -> None:
         """Everything that was appended is durable on return; there is nothing more to save."""
