@@ -17,6 +17,7 @@ import pytest
 
 import kvcore
 import kvcore_aof
+from kvcore import digest
 from kvcore.errors import CorruptData, PersistenceError
 from kvcore.storage import LocalStorage
 from plugins.aof.tests.harness import Disk, Opened, Opener, files, request, write_log
@@ -503,6 +504,30 @@ def test_writes_go_on_during_a_rewrite(opener: Opener, tmp_path: Path) -> None:
     store = opener.reopen(store)
     assert store.digest() == before
     assert len(store.keys()) == 6
+
+
+@pytest.mark.parametrize("preamble", [True, False])
+def test_an_embedded_store_rewrites_its_log_while_it_is_used(
+    tmp_path: Path, preamble: bool
+) -> None:
+    def rewriting(store: kvcore.Store) -> object:
+        return store.instance.persistence.info()["aof_rewrite_in_progress"]
+
+    options = {"save": "", "rdb_key_save_delay": 2000, "aof_use_rdb_preamble": preamble}
+    with kvcore.open(str(tmp_path), "aof", **options) as store:
+        for n in range(100):
+            store.set(f"k{n}", n)
+        store.execute("BGREWRITEAOF")
+        n = 0
+        while rewriting(store):
+            store.execute("INCR", "during")
+            store.execute("APPEND", f"k{n % 100}", ".")
+            n += 1
+        expected = digest.of_keyspace(store.instance.keyspace)
+        assert n > 0
+        assert store.instance.persistence.info()["aof_last_bgrewrite_status"] == "ok"
+    with kvcore.open(str(tmp_path), "aof", **options) as store:
+        assert digest.of_keyspace(store.instance.keyspace) == expected
 
 
 def test_a_crash_during_a_rewrite_costs_nothing(opener: Opener, tmp_path: Path) -> None:

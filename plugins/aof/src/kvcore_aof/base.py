@@ -6,6 +6,7 @@ rebuild every key. A log of Redis before 7 may be both: an RDB file, and command
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import BinaryIO, Final, cast
 
@@ -30,31 +31,38 @@ def ignore(keys: int) -> None:
     """The progress of a base that nobody watches."""
 
 
-def write(
-    view: View,
-    file: File,
-    config: Config,
-    *,
-    rdb: bool,
-    second: int,
-    progress: Callable[[int], None] = ignore,
-) -> None:
-    """Write all of ``view`` to ``file``, durably; ``second`` is the Unix time of the view."""
-    if config["rdb-key-save-delay"]:
-        view = SlowView(view, int(config["rdb-key-save-delay"]))
-    sink = _Sink(file, SYNC_BYTES if config["aof-rewrite-incremental-fsync"] else 0)
-    if rdb:
+class Form:
+    """How to write a base: all that the configuration says of it, at one moment.
+
+    Whoever writes may be on another thread, where the configuration is out of reach.
+    """
+
+    def __init__(self, config: Config) -> None:
+        self.rdb = bool(config["aof-use-rdb-preamble"])
+        self.compress = bool(config["rdbcompression"])
+        self.checksum = bool(config["rdbchecksum"])
+        self.sync_bytes = SYNC_BYTES if config["aof-rewrite-incremental-fsync"] else 0
+        self.second = int(time.time()) if config["aof-timestamp-enabled"] else 0
+        self.delay = int(config["rdb-key-save-delay"])
+
+
+def write(view: View, file: File, form: Form, progress: Callable[[int], None] = ignore) -> None:
+    """Write all of ``view`` to ``file``, durably."""
+    if form.delay:
+        view = SlowView(view, form.delay)
+    sink = _Sink(file, form.sync_bytes)
+    if form.rdb:
         format.write(
             view,
             sink.write,
-            compress=bool(config["rdbcompression"]),
-            checksum=bool(config["rdbchecksum"]),
+            compress=form.compress,
+            checksum=form.checksum,
             aux={"aof-base": 1},
             progress=progress,
         )
     else:
-        if config["aof-timestamp-enabled"]:
-            sink.write(b"#TS:%d\r\n" % second)
+        if form.second:
+            sink.write(b"#TS:%d\r\n" % form.second)
         _write_commands(view, sink.write, progress)
     file.sync()
 
@@ -64,15 +72,17 @@ def _write_commands(
 ) -> None:
     types = view.types
     out: list[bytes] = []
-    done = 0
+    size = done = 0
     for db, _, _ in view.databases():
         encode2([b"SELECT", b"%d" % db], out)
         for key, value, expiry in view.entries(db):
             for argv in types.of(value).rewrite(key, value):
                 encode2(argv, out)
-                if len(out) >= REPORT_KEYS:
+                size += sum(map(len, argv))
+                if size >= WRITE_BYTES:
                     write(b"".join(out))
                     out.clear()
+                    size = 0
             if expiry >= 0:
                 encode2([b"PEXPIREAT", key, b"%d" % expiry], out)
             done += 1

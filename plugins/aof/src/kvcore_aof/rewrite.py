@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import time
 from collections.abc import Callable
 from typing import Final
 
@@ -24,31 +23,22 @@ class NewBase:
 
     def __init__(self, folder: Folder, config: Config) -> None:
         self._folder = folder
-        self._config = config
-        self._rdb = bool(config["aof-use-rdb-preamble"])
-        self._second = int(time.time())
+        self._form = base.Form(config)
         self._temporary = f"temp-rewriteaof-bg-{os.getpid()}.aof"
 
     def write(self, view: View, progress: Callable[[int], None] = base.ignore) -> None:
-        """Write it durably; runs in a child, or here and now. On an error nothing is left."""
+        """Write it durably, in a child or here and now. However it ends, nothing half is left."""
         folder = self._folder
         try:
             with contextlib.closing(folder.storage.create(folder.path(self._temporary))) as file:
-                base.write(
-                    view,
-                    file,
-                    self._config,
-                    rdb=self._rdb,
-                    second=self._second,
-                    progress=progress,
-                )
+                base.write(view, file, self._form, progress)
         except BaseException:
             self.discard()
             raise
 
     def settle(self, manifest: Manifest) -> Part:
         """Give it the name of the next base; a manifest may name it from now on."""
-        part = self._folder.next_base(manifest, rdb=self._rdb)
+        part = self._folder.next_base(manifest, rdb=self._form.rdb)
         self._folder.settle(self._temporary, part)
         return part
 
