@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import ast
+import functools
+import sys
 from collections.abc import Iterable, Iterator
-from typing import Final
+from pathlib import Path
+from typing import Any, Final
 
 from kvcore.codec.glob import Glob
 from kvcore.command import (
@@ -252,7 +256,7 @@ def _access(one: Command) -> list[str]:
 def docs(one: Command) -> dict[bytes, object]:
     """One command's entry of COMMAND DOCS; arguments are not described."""
     entry: dict[bytes, object] = {
-        b"summary": one.summary.encode(),
+        b"summary": summary(one).encode(),
         b"since": one.since.encode(),
         b"group": one.group.encode(),
     }
@@ -262,6 +266,27 @@ def docs(one: Command) -> dict[bytes, object]:
     if children:
         entry[b"subcommands"] = {child.name.encode(): docs(child) for child in children}
     return entry
+
+
+def summary(one: Command) -> str:
+    """What a command does, in a sentence: the first of its function's docstring."""
+    handler: Any = one.handler
+    if one.summary or handler is None:
+        return one.summary
+    described = _docstrings(handler.__module__).get(handler.__name__, "")
+    return described.split("\n\n")[0].replace("\n", " ")
+
+
+@functools.cache
+def _docstrings(module: str) -> dict[str, str]:
+    """Docstrings by function. A compiled module has none, but its source lies beside it."""
+    path = Path(sys.modules[module].__file__ or "")
+    try:
+        source = path.with_name(path.name.partition(".")[0] + ".py").read_text(encoding="utf-8")
+    except OSError:
+        return {}
+    functions = [node for node in ast.parse(source).body if isinstance(node, ast.FunctionDef)]
+    return {node.name: ast.get_docstring(node) or "" for node in functions}
 
 
 def _table(session: Session) -> CommandTable:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 import kvcore
+from kvcore.admin.introspection import summary
 from kvcore.command import Command
 from tests.support import RedisServer
 
@@ -45,8 +46,8 @@ def test_arity_flags_group_and_version_are_those_of_redis(command: Command) -> N
 
 @pytest.mark.parametrize("command", OURS, ids=lambda command: command.name)
 def test_every_command_tells_what_it_does(command: Command) -> None:
-    assert command.summary.endswith(".")
-    assert "\n" not in command.summary
+    assert summary(command).endswith(".")
+    assert "\n" not in summary(command)
 
 
 @pytest.mark.parametrize(
