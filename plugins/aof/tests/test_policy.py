@@ -857,6 +857,21 @@ def test_files_that_no_manifest_names_are_neither_read_nor_overwritten(
     assert opener.reopen(store).keys() == [b"a", b"b"]
 
 
+def test_a_store_that_runs_loads_all_that_was_committed(opener: Opener, disk: Disk) -> None:
+    store = opener(storage=disk)
+    make_slow(store, disk)
+    disk.gate.clear()
+    store.write("SET", "a", "1")
+    store.cron(5)
+    store.write("SET", "waits", "for the sync")
+    before = store.digest()
+    disk.gate.set()
+    store.instance.reload(save=False)
+    assert store.digest() == before
+    store.write("SET", "b", "1")
+    assert opener.reopen(store).keys() == [b"a", b"b", b"n", b"waits"]
+
+
 # Changing the policy --------------------------------------------------------------------------
 
 

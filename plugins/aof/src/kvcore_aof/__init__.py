@@ -103,6 +103,7 @@ class AofPersistence(Persistence):
         return folder.probe(storage, config)
 
     def load(self, loader: Loader) -> None:
+        self.settle()  # a store that runs may load again (DEBUG LOADAOF)
         self._loading = Loading(self._folder, self.host.config, self.host.log)
         self._loading.run(loader)
 
