@@ -259,8 +259,7 @@ class Server:
             try:
                 durable = self.engine.flush()
             except Exception as error:
-                self._not_durable(pending, error)
-                return
+                self._in_trouble(error, pending)
         if self._failed:
             return  # what these replies promise may not be kept
         if durable is None and not self._held:
@@ -274,19 +273,6 @@ class Server:
         self._held.append((durable, replies))
         if durable is not None:
             durable.add_done_callback(self._durable)
-
-    def _not_durable(self, pending: list[Connection], error: Exception) -> None:
-        """The flush failed. Replies of this turn may promise what is not kept: they never leave.
-
-        From then on writes are refused until it succeeds, so later replies promise nothing.
-        """
-        first = not self._trouble
-        self._in_trouble(error)
-        for connection in pending:
-            if first:
-                connection.kill()
-            else:
-                connection.send(connection.session.take(), close=connection.session.closing)
 
     def _durable(self, future: Future[None]) -> None:
         with contextlib.suppress(RuntimeError):  # the loop may be closed already
@@ -319,7 +305,7 @@ class Server:
         try:
             self.instance.cron()
         except Exception as error:
-            self._in_trouble(error)
+            self._in_trouble(error, self._pending)
         else:
             self._out_of_trouble()
         self._close_connections()
@@ -331,11 +317,17 @@ class Server:
             self._trouble = ""
             self.engine.refuse_writes(None)
 
-    def _in_trouble(self, error: Exception) -> None:
-        """The policy failed: writes are refused until it works, which is tried at each tick."""
+    def _in_trouble(self, error: Exception, pending: list[Connection]) -> None:
+        """The policy failed: writes are refused until it works, which is tried at each tick.
+
+        Replies that did not leave yet may promise what is not kept: these clients are cut off.
+        Later replies promise nothing.
+        """
         if not self._trouble:
             log.error("The persistence failed, writes are refused until it works", error=str(error))
             self.engine.refuse_writes(f"MISCONF Errors writing to disk: {error}")
+            for connection in pending:
+                connection.kill()
         self._trouble = str(error)
 
     def _close_connections(self) -> None:
