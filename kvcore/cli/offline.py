@@ -87,6 +87,15 @@ def registry() -> TypeRegistry:
     return types
 
 
+def default_limits() -> Limits:
+    """The limits of encodings in a store that nobody has configured."""
+    limits, config = Limits(), Config()
+    for name in dir(limits):
+        if not name.startswith("_"):
+            setattr(limits, name, int(config[name.replace("_", "-")]))
+    return limits
+
+
 class Stream(Loader):
     """Passes the keys of a snapshot on, and keeps none."""
 
@@ -94,7 +103,7 @@ class Stream(Loader):
         self._visit = visit
         self._watch = watch
         self._types = registry()
-        self._limits = Limits()
+        self._limits = default_limits()
         self._now = int(time.time() * 1000)
 
     def restore(self, db: int, key: bytes, value: object, expiry: int = -1) -> None:
@@ -128,6 +137,7 @@ class Memory(Loader):
     def __init__(self, watch: Watch = ignore) -> None:
         self.keyspace = Keyspace(DATABASES)
         self.keyspace.expiring = False  # a log says itself what expired
+        self.keyspace.limits = default_limits()
         for datatype in families.kvcore_types():
             self.keyspace.types.add(datatype)
         engine = Engine(self.keyspace)

@@ -9,7 +9,6 @@ from typing import Any, Final
 
 from kvcore.cli import offline
 from kvcore.codec.rdb import Writer
-from kvcore.datatype import Limits
 
 MAX_DEPTH: Final = 4
 MAX_CHILDREN: Final = 256  # of a prefix; further ones are counted together
@@ -116,7 +115,7 @@ class Survey:
         self._end = separator.decode("utf-8", "backslashreplace")
         self._top = top
         self._registry = offline.registry()
-        self._limits = Limits()
+        self._limits = offline.default_limits()
 
     def visit(self, db: int, key: bytes, value: Any, expiry: int) -> None:
         datatype = self._registry.of(value)

@@ -10,7 +10,7 @@ from typing import Final
 
 import click
 
-from kvcore.cli.terminal import DAMAGED, INTERRUPTED, UNREADABLE, warn
+from kvcore.cli.terminal import DAMAGED, INTERRUPTED, OK, UNREADABLE, warn
 from kvcore.errors import CorruptData, KvcoreError
 from kvcore.version import REDIS_VERSION, __version__
 
@@ -64,9 +64,13 @@ def group() -> None:
 def run(args: Sequence[str]) -> int:
     """Run one command line; returns the exit code."""
     try:
-        code = group.main(list(args), prog_name="kvcore", standalone_mode=False)
+        # Not group.main(), which ends the process with 1 when a pipe breaks.
+        with group.make_context("kvcore", list(args)) as context:
+            code = group.invoke(context)
         sys.stdout.flush()
-        return code if isinstance(code, int) else 0
+        return code if isinstance(code, int) else OK
+    except click.exceptions.Exit as error:  # --help and --version
+        return error.exit_code
     except click.ClickException as error:
         error.show()
         return error.exit_code
