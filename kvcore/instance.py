@@ -11,7 +11,6 @@ import os
 import secrets
 import time
 from collections.abc import Callable, Iterable
-from typing import Any
 
 import structlog
 
@@ -51,6 +50,7 @@ class Instance(Host):
 
     ``policy``   the selected persistence's name
     ``clients``  connected sessions by id
+    ``embedded`` the process is another program's, which may have threads and locks of its own
     ``loader``   the running (or last) load; ``loading`` tells whether it runs
     """
 
@@ -62,12 +62,14 @@ class Instance(Host):
         storage: Storage | None = None,
         watch_load: Callable[[int, int], None] | None = None,
         replacement: type[Persistence] | None = None,
+        embedded: bool = False,
     ) -> None:
         self.config = config
         self.log = structlog.get_logger("kvcore")
         self.policy, self.policy_class = select_policy(config)
         if replacement is not None:
             self.policy, self.policy_class = replacement.name, replacement
+        self.embedded = embedded
         self.storage = storage or LocalStorage(str(config["dir"]))
         self.plugins = plugins.Plugins([families, *hooks])
         self.keyspace = Keyspace(int(config["databases"]))
@@ -171,6 +173,7 @@ class Instance(Host):
         self._freeze()
         self.persistence.start()
         self.engine.attach(self.persistence)
+        self.loading = False
         self.engine.loading(False)
         seconds = time.perf_counter() - begin
         if self.loader.keys or self.loader.commands:
@@ -183,7 +186,6 @@ class Instance(Host):
 
     def _fill(self, source: Persistence) -> None:
         """Run ``source.load``. What it loads is no change, and nothing expires meanwhile."""
-        self.loading = True
         self.keyspace.expiring = False
         collecting = gc.isenabled()
         gc.disable()  # a load makes no garbage, and the search for it took a fifth of the time
@@ -199,7 +201,6 @@ class Instance(Host):
             if collecting:
                 gc.enable()
             self.keyspace.expiring = True
-            self.loading = False
         self.keyspace.dirty = 0
         self.keyspace.replaced = False
 
@@ -219,6 +220,7 @@ class Instance(Host):
         if not self.policy_class.probe(self.storage, self.config).has_data:
             raise PersistenceError(f"persistence '{self.policy}' has no data to load")
         self.engine.detach()
+        self.loading = True
         try:
             if flush:
                 for db in self.keyspace.databases:
@@ -226,6 +228,7 @@ class Instance(Host):
             self.loader = EngineLoader(self.engine, self._watch_load, merge=merge)
             self._fill(self.persistence)
         finally:
+            self.loading = False
             self.engine.attach(self.persistence)
 
     def _freeze(self) -> None:
@@ -269,6 +272,7 @@ class Instance(Host):
         problem = ""
         try:
             self.engine.commit()
+            self.engine.hand_over()
             self.persistence.close(False if self.engine.persistence is None else save)
         except (PersistenceError, OSError) as error:
             problem = str(error)
@@ -290,16 +294,27 @@ class Instance(Host):
     def view(self) -> View:
         return self._view
 
-    def fork(self, purpose: str, task: Callable[[View, Callable[[int], None]], None]) -> Any:
+    def background(self, purpose: str, task: snapshot.Task) -> snapshot.Child:
         if self.active_child is not None:
             raise PersistenceError("Another child process is active")
         begin = time.perf_counter()
-        self._child = self.storage.start_child(purpose, self.keyspace, task) or snapshot.fork(
-            purpose, self.keyspace, task, self._in_child
-        )
+        self._child = self._start_child(purpose, task)
         self.last_fork_usec = int((time.perf_counter() - begin) * 1e6)
-        self.forks += 1
         return self._child
+
+    def _start_child(self, purpose: str, task: snapshot.Task) -> snapshot.Child:
+        child = self.storage.start_child(purpose, self.keyspace, task)
+        if child is not None:
+            return child
+        method = self.config["snapshot-method"]
+        if method == "auto":
+            # Who embeds us may hold a lock at this moment, which nobody would release in a fork.
+            method = "inprocess" if self.embedded or not hasattr(os, "fork") else "fork"
+        if method == "inprocess":
+            return snapshot.ThreadChild(purpose, self.keyspace, task)
+        child = snapshot.fork(purpose, self.keyspace, task, self._in_child)
+        self.forks += 1
+        return child
 
     def _in_child(self) -> None:
         # What outlives us in a child would keep the next process out.

@@ -7,22 +7,32 @@ touched keys. Effects other than the command itself (an expired key's DEL, a rew
 through `Keyspace.propagate`.
 
 Values: strings are plain ``bytes`` or ``int``; everything else is an instance of a family's class.
+
+**A stable view** (`Keyspace.freeze`) is a copy of every table, and a table's copy is lazy. What may
+be changed in place, it keeps by one rule: **a command changes only a value that `Database.find`
+gave it**; `lookup` and `peek` are for reading. While a view is open, `find` puts a copy (which is
+lazy too, where the value is large) in place of a value that the view still needs.
 """
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable, Iterator
 from typing import Final
 
 from kvcore.datatype import Limits, TypeRegistry
-from kvcore.table import Table
+from kvcore.table import SHARD, Table
 
 KeyEvent = Callable[[int, str, bytes], None]
 
 # What one tick of active expiry may take, and how many keys it looks at before it judges.
 _EXPIRE_SLICE_S: Final = 0.025
 _EXPIRE_SAMPLE: Final = 200
+
+# What copying costs, about, in bytes.
+_SHARD_BYTES: Final = sys.getsizeof(dict.fromkeys(range(SHARD)))
+_ELEMENT_BYTES: Final = 16
 
 
 class Watcher:
@@ -41,6 +51,7 @@ class Database:
     keyspace: Keyspace
     entries: Table
     expires: Table
+    frozen: Table | None  # the entries as the open view has them
     watched: dict[bytes, list[Watcher]]
     expire_cursor: int
 
@@ -49,6 +60,7 @@ class Database:
         self.index = index
         self.entries = Table()
         self.expires = Table()
+        self.frozen = None
         self.watched = {}
         self.expire_cursor = 0
 
@@ -64,14 +76,35 @@ class Database:
         return None
 
     def find(self, key: bytes) -> object | None:
-        """The value for a writing command (no statistics); None if absent or expired."""
+        """The value for a writing command, which may change it in place; None if absent or
+        expired. No statistics."""
+        value = self.entries.get(key)
+        if value is not None and (self.expires.count == 0 or not self._expire_if_due(key)):
+            return value if self.frozen is None else self._spare(key, value)
+        return None
+
+    def peek(self, key: bytes) -> object | None:
+        """The value for a look at it: no statistics, and it must not be changed."""
         value = self.entries.get(key)
         if value is not None and (self.expires.count == 0 or not self._expire_if_due(key)):
             return value
         return None
 
     def exists(self, key: bytes) -> bool:
-        return self.find(key) is not None
+        return self.peek(key) is not None
+
+    def _spare(self, key: bytes, value: object) -> object:
+        """The value, or a copy that takes its place if the open view has it as well."""
+        frozen = self.frozen
+        if frozen is None or frozen.get(key) is not value:
+            return value
+        datatype = self.keyspace.types.of(value)
+        twin = datatype.copy(value)
+        if twin is not value:
+            self.entries.set(key, twin)
+            size = sys.getsizeof(value) + datatype.length(value) * _ELEMENT_BYTES
+            self.keyspace.copied += size
+        return twin
 
     def expiry(self, key: bytes) -> int:
         """When the key expires, in Unix milliseconds; -1 if never."""
@@ -111,7 +144,7 @@ class Database:
 
     def delete(self, key: bytes) -> bool:
         """DEL of one key with its event; False if there was none."""
-        if self.find(key) is None:
+        if self.peek(key) is None:
             return False
         self.remove(key)
         self.changed(key, "del")
@@ -158,6 +191,7 @@ class Database:
             self.keyspace.touched.extend([(self.index, key) for key in self.entries.keys()])
         self.entries = Table()
         self.expires = Table()
+        self.frozen = None
         return count
 
     # Expiry -----------------------------------------------------------------------------------
@@ -187,6 +221,21 @@ class Database:
         keyspace.tell(self.index, "expired", key)
 
 
+class Frozen:
+    """What a view has of one database: copies of its tables, and the tables themselves."""
+
+    index: int
+    entries: Table
+    expires: Table
+    original: Table
+
+    def __init__(self, db: Database) -> None:
+        self.index = db.index
+        self.original = db.entries
+        self.entries = db.entries.copy()
+        self.expires = db.expires.copy()
+
+
 class Keyspace:
     """All databases of a store and what one command has changed in them.
 
@@ -196,6 +245,7 @@ class Keyspace:
     ``touched``    (db, key) of the current commit, if ``tracking``
     ``now``        Unix milliseconds, one reading for all commands that arrived together
     ``expiring``   False while a file is loaded
+    ``frozen``     a view is open; ``copied`` bytes of values so far (see `spared`)
     """
 
     databases: list[Database]
@@ -209,6 +259,8 @@ class Keyspace:
     journaling: bool
     tracking: bool
     expiring: bool
+    frozen: bool
+    copied: int
     active_expiry: bool
     listeners: tuple[KeyEvent, ...]
     hits: int
@@ -227,6 +279,8 @@ class Keyspace:
         self.journaling = False
         self.tracking = False
         self.expiring = True
+        self.frozen = False
+        self.copied = 0
         self.active_expiry = True
         self.listeners = ()
         self.hits = 0
@@ -265,6 +319,37 @@ class Keyspace:
                     self.touched.append((db.index, key))
         a.entries, b.entries = b.entries, a.entries
         a.expires, b.expires = b.expires, a.expires
+        a.frozen, b.frozen = b.frozen, a.frozen
+
+    def freeze(self) -> list[Frozen]:
+        """All databases that are not empty as they are now, for a view that may be read on another
+        thread while commands run; `thaw` when it is not used any more. One at a time."""
+        if self.frozen:
+            raise RuntimeError("there is a view already")
+        self.frozen = True
+        self.copied = 0
+        frozen = []
+        for db in self.databases:
+            if db.entries.count:
+                found = Frozen(db)
+                db.frozen = found.entries
+                frozen.append(found)
+        return frozen
+
+    def thaw(self) -> None:
+        """No view is open any more: nothing is kept for one."""
+        self.frozen = False
+        for db in self.databases:
+            db.frozen = None
+            db.entries.keep_all()
+            db.expires.keep_all()
+
+    def spared(self) -> int:
+        """About how many bytes were copied because the open view needs what they were."""
+        shards = 0
+        for db in self.databases:
+            shards += db.entries.copied + db.expires.copied
+        return self.copied + shards * _SHARD_BYTES
 
     def size(self) -> int:
         return sum(db.entries.count for db in self.databases)

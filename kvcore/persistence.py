@@ -122,7 +122,13 @@ class Loader:
 
 
 class View:
-    """A stable point in time of the whole keyspace, for snapshots. Read it only."""
+    """A stable point in time of the whole keyspace, for snapshots. Read it only.
+
+    Whatever commands do meanwhile, it holds what was there when it was made. Walk each database
+    once, one after the other: what was walked over is given up, so that a view in the background
+    takes less and less memory. A value is yours until you ask for the next. What a walk raises
+    that is no `Exception` says that the task shall end: let it pass.
+    """
 
     types: TypeRegistry
 
@@ -131,7 +137,7 @@ class View:
         raise NotImplementedError
 
     def entries(self, db: int) -> Iterator[tuple[bytes, object, int]]:
-        """(key, value, expiry in Unix ms or -1) of every key of a database, in no order."""
+        """(key, value, expiry in Unix ms or -1) of every key of a database, in no order. Once."""
         raise NotImplementedError
 
 
@@ -147,10 +153,16 @@ class Host:
         """The keyspace as it is at this moment, valid until the next command runs."""
         raise NotImplementedError
 
-    def fork(self, purpose: str, task: Callable[[View, Callable[[int], None]], None]) -> Child:
-        """Run ``task(view, progress)`` on a stable view in a child process; see kvcore.snapshot.
+    def background(
+        self, purpose: str, task: Callable[[View, Callable[[int], None]], None]
+    ) -> Child:
+        """Run ``task(view, progress)`` on the keyspace as it is now, while commands go on.
 
-        Raises PersistenceError if another child is active (``active_child``).
+        In a child process or on a thread, as ``snapshot-method`` says; see kvcore.snapshot. So
+        the task uses the view, the storage and what it brings along, nothing else: options, above
+        all, are read before. ``progress(keys)`` may be called as often as it likes. What goes
+        wrong in it is told by the child. Raises PersistenceError if another child is active
+        (``active_child``), or if none can be started.
         """
         raise NotImplementedError
 

@@ -1,8 +1,23 @@
-"""A stable view of a live keyspace: in the foreground as it lies, in the background by fork.
+"""A stable view of a live keyspace: in the foreground as it lies, in the background in two ways.
 
-A forked child owns a copy of the keyspace that nobody changes (the kernel copies a page when the
-parent writes to it), so it may take its time. It must not touch the parent's sockets, threads or
-event loop: it runs one task, tells the outcome through a pipe and leaves by ``os._exit``.
+**A forked child** owns a copy of the keyspace that nobody changes (the kernel copies a page when
+the parent writes to it), so it may take its time. It must not touch the parent's sockets, threads
+or event loop: it runs one task, tells the outcome through a pipe and leaves by ``os._exit``.
+
+**A thread** needs no fork, and so no system that can, and does no harm to a program that has
+threads and locks of its own. Theory of operation:
+
+* `Keyspace.freeze` copies the tables of keys and of expiry times, which costs a list of their
+  shards (small dicts). A shard is copied when a command first writes to it, so a command pays for
+  64 entries and not for a million, and the memory that a view costs is bounded by what is written.
+* A value that can be changed in place is copied when `Database.find` first gives it to a writing
+  command; large ones are lazy copies in their turn. Nothing that the view has is ever changed, so
+  the thread reads it without a lock.
+* What the thread has passed it gives up: from then on nothing is copied for it.
+* Under the interpreter's lock a thread that works keeps others from working. So the view rests a
+  little after each slice of work, and no command waits longer than a slice (see `_Pace`).
+
+Either way there is a `Child`, one at a time, and whoever started it sees no difference.
 """
 
 from __future__ import annotations
@@ -12,14 +27,17 @@ import gc
 import json
 import os
 import signal
+import threading
 import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator
-from typing import cast
+from typing import Final, cast
 
 from kvcore.errors import PersistenceError
-from kvcore.keyspace import Keyspace
+from kvcore.keyspace import Frozen, Keyspace
 from kvcore.persistence import View
+
+Task = Callable[[View, Callable[[int], None]], None]
 
 
 class LiveView(View):
@@ -45,15 +63,44 @@ class LiveView(View):
             yield key, value, cast(int, expiry(key, -1))
 
 
+class StableView(View):
+    """The keyspace as it was when this was made, while commands go on; see the module.
+
+    To be made and to be closed (`Keyspace.thaw`) on the thread that runs commands, and read on
+    any one other. ``pause`` is called every now and then; what it raises ends the reading.
+    """
+
+    def __init__(self, keyspace: Keyspace, pause: Callable[[], None]) -> None:
+        self.types = keyspace.types
+        self._pause = pause
+        self._frozen = {frozen.index: frozen for frozen in keyspace.freeze()}
+        self._databases = [
+            (frozen.index, frozen.entries.count, frozen.expires.count)
+            for frozen in self._frozen.values()
+        ]
+
+    def databases(self) -> Iterable[tuple[int, int, int]]:
+        return self._databases
+
+    def entries(self, db: int) -> Iterator[tuple[bytes, object, int]]:
+        frozen: Frozen = self._frozen.pop(db)  # walked once: what is passed is given up
+        expiry = frozen.expires.get if frozen.expires.count else None
+        for items in frozen.entries.drain(frozen.original):
+            for key, value in items:
+                self._pause()
+                yield key, value, -1 if expiry is None else cast(int, expiry(key, -1))
+
+
 class Child:
     """A background child. Ask `poll` from cron; it never blocks.
 
-    ``purpose`` is what it does ("rdb", "aof"), ``done`` how many keys it has written.
+    ``purpose`` is what it does ("rdb", "aof"), ``pid`` the process that it does it in, ``done``
+    how many of ``total`` keys it has written, ``cow_bytes`` about what was copied for it.
     After the end: ``error`` is "" if all went well, else one sentence; ``killed`` is the signal
     that ended it, or 0.
     """
 
-    def __init__(self, purpose: str, pid: int, pipe: int, total: int) -> None:
+    def __init__(self, purpose: str, pid: int, total: int) -> None:
         self.purpose = purpose
         self.pid = pid
         self.total = total
@@ -64,8 +111,6 @@ class Child:
         self.error = ""
         self.killed = 0
         self.expected_kill = False
-        self._pipe = pipe
-        self._rest = b""
 
     @property
     def running(self) -> bool:
@@ -73,6 +118,33 @@ class Child:
 
     def poll(self) -> bool:
         """True once the child is gone (then the outcome is known)."""
+        raise NotImplementedError
+
+    def kill(self) -> None:
+        """End the child now and wait for it; its unfinished file is its starter's to remove."""
+        raise NotImplementedError
+
+    def wait(self) -> None:
+        """Block until the child is gone."""
+        raise NotImplementedError
+
+    def _killed_by(self, number: int) -> None:
+        self.killed = number
+        self.error = f"terminated by signal {number}"
+
+
+# In a process -------------------------------------------------------------------------------------
+
+
+class ForkedChild(Child):
+    """A child process; ``pipe`` is where it reports."""
+
+    def __init__(self, purpose: str, pid: int, pipe: int, total: int) -> None:
+        super().__init__(purpose, pid, total)
+        self._pipe = pipe
+        self._rest = b""
+
+    def poll(self) -> bool:
         if not self.running:
             return True
         self._read()
@@ -86,14 +158,12 @@ class Child:
         os.close(self._pipe)
         self.ended = time.time()
         if os.WIFSIGNALED(status):
-            self.killed = os.WTERMSIG(status)
-            self.error = f"terminated by signal {self.killed}"
+            self._killed_by(os.WTERMSIG(status))
         elif status and not self.error:
             self.error = f"exited with status {os.waitstatus_to_exitcode(status)}"
         return True
 
     def kill(self) -> None:
-        """End the child now and wait for it; its unfinished file is its starter's to remove."""
         if self.running:
             self.expected_kill = True
             with contextlib.suppress(ProcessLookupError):
@@ -101,7 +171,6 @@ class Child:
             self.wait()
 
     def wait(self) -> None:
-        """Block until the child is gone."""
         while not self.poll():
             time.sleep(0.002)
 
@@ -124,7 +193,7 @@ class Child:
 def fork(
     purpose: str,
     keyspace: Keyspace,
-    task: Callable[[View, Callable[[int], None]], None],
+    task: Task,
     prepare: Callable[[], None] = lambda: None,
 ) -> Child:
     """Run ``task(view, progress)`` in a child process on the keyspace as it is now.
@@ -151,7 +220,7 @@ def fork(
             raise PersistenceError(f"can't fork: {error.strerror}") from error
     if pid:
         os.close(write_end)
-        return Child(purpose, pid, read_end, keyspace.size())
+        return ForkedChild(purpose, pid, read_end, keyspace.size())
     status = 1
     try:
         os.close(read_end)
@@ -161,12 +230,7 @@ def fork(
         os._exit(status)
 
 
-def _run(
-    keyspace: Keyspace,
-    task: Callable[[View, Callable[[int], None]], None],
-    pipe: int,
-    parent: int,
-) -> int:
+def _run(keyspace: Keyspace, task: Task, pipe: int, parent: int) -> int:
     signal.set_wakeup_fd(-1)
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_DFL)
@@ -189,12 +253,16 @@ def _run(
         task(LiveView(keyspace), progress)
         cow = max(0, _private_bytes() - before)
         report = {"done": keyspace.size(), "cow": cow}
-    except OSError as error:
-        report = {"error": error.strerror or str(error)}
     except Exception as error:
-        report = {"error": str(error) or type(error).__name__}
+        report = {"error": _describe(error)}
     os.write(pipe, json.dumps(report).encode() + b"\n")
     return 1 if "error" in report else 0
+
+
+def _describe(error: BaseException) -> str:
+    """One sentence."""
+    reason = error.strerror if isinstance(error, OSError) else ""
+    return reason or str(error) or type(error).__name__
 
 
 def _private_bytes() -> int:
@@ -204,3 +272,72 @@ def _private_bytes() -> int:
             if line.startswith(b"Private_Dirty:"):
                 return int(line.split()[1]) * 1024
     return 0
+
+
+# On a thread --------------------------------------------------------------------------------------
+
+WORK_S: Final = 0.001
+REST_S: Final = 0.0001
+
+
+class Killed(BaseException):
+    """The task shall end at once. Not an Exception: it is not the task's to handle."""
+
+
+class ThreadChild(Child):
+    """A task on a thread of this process, with a `StableView`."""
+
+    def __init__(self, purpose: str, keyspace: Keyspace, task: Task) -> None:
+        super().__init__(purpose, os.getpid(), keyspace.size())
+        self._keyspace = keyspace
+        self._stop = False
+        self._until = 0.0
+        view = StableView(keyspace, self._pause)
+        self._thread = threading.Thread(
+            target=self._run, args=(task, view), name=f"kvcore-{purpose}", daemon=True
+        )
+        try:
+            self._thread.start()
+        except RuntimeError as error:
+            keyspace.thaw()
+            raise PersistenceError(f"can't start a thread: {error}") from error
+
+    def poll(self) -> bool:
+        if self.running and not self._thread.is_alive():
+            self.cow_bytes = self._keyspace.spared()
+            self._keyspace.thaw()
+            self.ended = time.time()
+        return not self.running
+
+    def kill(self) -> None:
+        if self.running:
+            self.expected_kill = True
+            self._stop = True
+            self.wait()
+
+    def wait(self) -> None:
+        self._thread.join()
+        self.poll()
+
+    # On the thread ----------------------------------------------------------------------------
+
+    def _run(self, task: Task, view: View) -> None:
+        try:
+            task(view, self._progress)
+            self.done = self.total
+        except Killed:
+            self._killed_by(signal.SIGKILL)
+        except BaseException as error:  # whatever it is, it must not pass for a success
+            self.error = _describe(error)
+
+    def _progress(self, keys: int) -> None:
+        self.done = keys
+        self.cow_bytes = self._keyspace.spared()
+        self._pause()
+
+    def _pause(self) -> None:
+        if self._stop:
+            raise Killed
+        if time.perf_counter() > self._until:
+            time.sleep(REST_S)
+            self._until = time.perf_counter() + WORK_S

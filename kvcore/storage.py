@@ -56,7 +56,10 @@ class File:
 
 
 class Storage:
-    """A folder of files; see the module for what is durable when."""
+    """A folder of files; see the module for what is durable when.
+
+    A background child may use it at the same time as the store, on a thread of its own.
+    """
 
     def describe(self, name: str = "") -> str:
         """How messages call a file: its path."""
@@ -101,7 +104,7 @@ class Storage:
         keyspace: Keyspace,
         task: Callable[[View, Callable[[int], None]], None],
     ) -> Child | None:
-        """Start a background child (see `kvcore.snapshot.fork`); None: it is forked, as usual.
+        """Start a background child in a way of your own; None: as usual (see kvcore.snapshot).
 
         For a storage that lives in this process' memory: what a forked process writes there would
         be lost.

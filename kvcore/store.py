@@ -56,7 +56,7 @@ def open(
         config.set_keywords({"persistence": persistence})
         config.add(plugins.load_policy(persistence).options)
     config.set_keywords(options)
-    return Store(Instance(config, hooks=hooks, storage=storage), tick=tick)
+    return Store(Instance(config, hooks=hooks, storage=storage, embedded=True), tick=tick)
 
 
 class Store:
@@ -71,6 +71,7 @@ class Store:
         self._stop = threading.Event()
         self._instance = instance
         self._broken = ""
+        self._trouble = ""
         instance.on_fatal = self._fail
         instance.lock()
         try:
@@ -93,7 +94,7 @@ class Store:
             session = self._session
             session.keyspace.tick()
             reply = plain(session.execute(argv))
-            durable = session.engine.flush()
+            durable = self._flush()
         if durable is not None:
             self._wait(durable)
         return reply
@@ -117,7 +118,7 @@ class Store:
                 if session.queue is not None:
                     session.discard()
                 raise
-            durable = session.engine.flush()
+            durable = self._flush()
         if durable is not None:
             self._wait(durable)
         return replies
@@ -178,11 +179,22 @@ class Store:
             self._thread.join()
 
     def tick(self, now: float | None = None) -> None:
-        """Housekeeping; ``now`` (Unix seconds) instead of the clock. Closed stores do nothing."""
+        """Housekeeping; ``now`` (Unix seconds) instead of the clock. Closed stores do nothing.
+
+        Raises PersistenceError if the disk fails; writes are refused then until a tick succeeds.
+        """
         with self._lock:
-            if not self._instance.closed:
+            if self._instance.closed:
+                return
+            try:
                 self._instance.cron(now)
                 self._instance.engine.flush()
+            except Exception as error:
+                raise self._in_trouble(error) from error
+            if self._trouble and not self._instance.engine.unflushed:
+                self._instance.log.warning("The disk is well again, writes are accepted")
+                self._trouble = ""
+                self._instance.engine.refuse_writes(None)
 
     def __enter__(self) -> Self:
         return self
@@ -207,6 +219,25 @@ class Store:
 
     def _fail(self, reason: str) -> None:
         self._broken = reason
+
+    def _flush(self) -> Future[None] | None:
+        """Make durable what a command did. In trouble writes are refused, so it did nothing."""
+        if self._trouble:
+            return None
+        try:
+            return self._instance.engine.flush()
+        except Exception as error:
+            raise self._in_trouble(error) from error
+
+    def _in_trouble(self, error: Exception) -> PersistenceError:
+        """The policy failed: writes are refused until it works, which each tick tries."""
+        if not self._trouble:
+            self._instance.log.error(
+                "The persistence failed, writes are refused until it works", error=str(error)
+            )
+            self._instance.engine.refuse_writes(f"MISCONF Errors writing to disk: {error}")
+        self._trouble = str(error) or type(error).__name__
+        return PersistenceError(self._trouble)
 
     def _wait(self, durable: Future[None]) -> None:
         try:

@@ -43,11 +43,25 @@ def _items(shard: dict[bytes, object]) -> list[tuple[bytes, object]]:
 
 
 class Table:
-    """Keys (bytes) to values (any object); ``count`` is the number of keys, to be read only."""
+    """Keys (bytes) to values (any object). To be read only:
 
-    __slots__ = ("_borrowed", "_grow_at", "_longest", "_mask", "_shards", "_shrink_at", "count")
+    ``count``   the number of keys
+    ``copied``  how many shards were copied because a copy of the table needs the old ones
+    """
+
+    __slots__ = (
+        "_borrowed",
+        "_grow_at",
+        "_longest",
+        "_mask",
+        "_shards",
+        "_shrink_at",
+        "copied",
+        "count",
+    )
 
     count: int
+    copied: int
     _shards: list[dict[bytes, object]]
     _borrowed: bytearray | None  # 1 for each shard that another table may have as well
     _mask: int  # 2**k - 1
@@ -63,6 +77,7 @@ class Table:
         self.count = 0
         self._shards = [{}]
         self._borrowed = None
+        self.copied = 0
         self._mask = 0
         self._grow_at = 2 * SHARD
         self._shrink_at = 0
@@ -245,6 +260,7 @@ class Table:
             shard = shard.copy()
             self._shards[index] = shard
             borrowed[index] = 0
+            self.copied += 1
         return shard
 
     def drain(self, original: Table) -> Iterator[list[tuple[bytes, object]]]:
@@ -270,6 +286,7 @@ class Table:
     def keep_all(self) -> None:
         """Copies of this table are in use no more: writes need not spare them."""
         self._borrowed = None
+        self.copied = 0
 
     # Growing and shrinking -----------------------------------------------------------------------
 

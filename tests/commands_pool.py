@@ -204,8 +204,53 @@ SETS: Final = [
     shape("SSCAN", KEY, "0", maybe("MATCH ?", "COUNT 1000"), mode="unordered"),
 ]
 
-ZSETS: Final[list[Shape]] = []
-HASHES: Final[list[Shape]] = []
+HASHES: Final = [
+    shape(words("HSET", "HMSET"), KEY, some(FIELD, VALUE)),
+    shape("HSETNX", KEY, FIELD, VALUE),
+    shape("HGET", KEY, FIELD),
+    shape("HMGET", KEY, some(FIELD)),
+    shape("HGETALL", KEY, mode="unordered"),
+    shape(words("HKEYS", "HVALS"), KEY, mode="unordered"),
+    shape("HDEL", KEY, some(FIELD)),
+    shape("HLEN", KEY),
+    shape(words("HEXISTS", "HSTRLEN"), KEY, FIELD),
+    shape("HINCRBY", KEY, FIELD, INTEGER),
+    shape("HINCRBYFLOAT", KEY, FIELD, NUMBER),
+    shape("HRANDFIELD", KEY, words("100", "0"), maybe("WITHVALUES"), mode="unordered"),
+    shape("HSCAN", KEY, "0", maybe("MATCH ?", "COUNT 1000"), mode="unordered"),
+]
+
+SCORE: Final = words("0", "1", "-1", "2.5", "1e3", "(1", "inf", "-inf", "nan", "x")
+AGGREGATION: Final = maybe("AGGREGATE MIN", "AGGREGATE MAX", "WEIGHTS 2 0.5")
+
+ZSETS: Final = [
+    shape("ZADD", KEY, some(NUMBER, FIELD)),
+    shape("ZADD", KEY, words("0"), FIELD),
+    shape("ZADD", KEY, maybe("NX", "XX", "GT", "LT"), maybe("CH"), some(NUMBER, FIELD)),
+    shape("ZADD", KEY, maybe("NX", "XX"), "INCR", NUMBER, FIELD),
+    shape("ZINCRBY", KEY, NUMBER, FIELD),
+    shape("ZREM", KEY, some(FIELD)),
+    shape("ZCARD", KEY),
+    shape("ZSCORE", KEY, FIELD),
+    shape("ZMSCORE", KEY, some(FIELD)),
+    shape(words("ZRANK", "ZREVRANK"), KEY, FIELD),
+    shape(words("ZPOPMIN", "ZPOPMAX"), KEY, maybe(COUNT)),
+    shape("ZMPOP 1", KEY, words("MIN", "MAX"), maybe(st.tuples(words("COUNT"), COUNT))),
+    shape(words("ZRANGE", "ZREVRANGE"), KEY, INDEX, INDEX, maybe("WITHSCORES")),
+    shape("ZRANGE", KEY, SCORE, SCORE, "BYSCORE", maybe("REV"), maybe("LIMIT 1 2")),
+    shape(words("ZRANGEBYSCORE", "ZREVRANGEBYSCORE"), KEY, SCORE, SCORE, maybe("WITHSCORES")),
+    shape("ZRANGESTORE", KEY, KEY, INDEX, INDEX, maybe("REV")),
+    shape("ZCOUNT", KEY, SCORE, SCORE),
+    shape("ZREMRANGEBYRANK", KEY, INDEX, INDEX),
+    shape("ZREMRANGEBYSCORE", KEY, SCORE, SCORE),
+    shape(words("ZUNION 2", "ZINTER 2"), KEY, KEY, AGGREGATION, maybe("WITHSCORES")),
+    shape("ZDIFF 2", KEY, KEY, maybe("WITHSCORES")),
+    shape(words("ZUNIONSTORE", "ZINTERSTORE"), KEY, "2", KEY, KEY, AGGREGATION),
+    shape("ZDIFFSTORE", KEY, "2", KEY, KEY),
+    shape("ZINTERCARD 2", KEY, KEY, maybe(st.tuples(words("LIMIT"), COUNT))),
+    shape("ZRANDMEMBER", KEY, words("100", "0"), mode="unordered"),
+    shape("ZSCAN", KEY, "0", maybe("MATCH ?", "COUNT 1000"), mode="unordered"),
+]
 
 POOL: Final[dict[str, list[Shape]]] = {
     "keys": KEYS,

@@ -56,14 +56,14 @@ def _digest_value(session: Session, argv: list[bytes]) -> object:
     db = session.db
     digests: list[object] = []
     for key in argv[2:]:
-        value = db.find(key)
+        value = db.peek(key)
         found = digest.ZERO if value is None else digest.of_value(db, key, value)
         digests.append(found.hex())
     return digests
 
 
 def _object(session: Session, argv: list[bytes]) -> object:
-    value = session.db.find(argv[2])
+    value = session.db.peek(argv[2])
     if value is None:
         raise CommandError(NO_SUCH_KEY)
     datatype = session.keyspace.types.of(value)

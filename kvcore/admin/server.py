@@ -170,7 +170,7 @@ def memory_usage(session: Session, argv: list[bytes]) -> object:
             raise CommandError(SYNTAX)
         samples = count
         options = options[2:]
-    value = session.db.find(argv[2])
+    value = session.db.peek(argv[2])
     if value is None:
         return None
     return usage(argv[2]) + usage(value, samples)

@@ -109,6 +109,7 @@ def _enum(name: str, *names: str, mutable: bool = True) -> Option:
 def _kvcore() -> Iterator[Option]:
     yield Option("persistence", STRING, "", mutable=False)
     yield Option("load-from", STRING, "", mutable=False)
+    yield _enum("snapshot-method", "auto", "fork", "inprocess")
 
 
 def _network() -> Iterator[Option]:

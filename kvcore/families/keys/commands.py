@@ -115,7 +115,7 @@ def scan(ctx: Context, argv: list[bytes]) -> object:
 
 
 def _has_type(db: Database, key: bytes, kind: str) -> bool:
-    value = db.find(key)
+    value = db.peek(key)
     return value is not None and db.keyspace.types.of(value).name == kind
 
 
@@ -220,7 +220,7 @@ command.container("OBJECT", since="2.2.3", summary="A container for object intro
 @command("OBJECT|ENCODING", 3, "readonly", keys=(2, 2, 1), since="2.2.3", complexity="O(1)")
 def object_encoding(ctx: Context, argv: list[bytes]) -> object:
     """Returns the internal encoding of a Redis object."""
-    value = ctx.db.find(argv[2])
+    value = ctx.db.peek(argv[2])
     if value is None:
         return None
     return ctx.keyspace.types.of(value).encoding(value, ctx.keyspace.limits).encode()
@@ -229,7 +229,7 @@ def object_encoding(ctx: Context, argv: list[bytes]) -> object:
 @command("OBJECT|REFCOUNT", 3, "readonly", keys=(2, 2, 1), since="2.2.3", complexity="O(1)")
 def object_refcount(ctx: Context, argv: list[bytes]) -> object:
     """Returns the reference count of a value of a key."""
-    value = ctx.db.find(argv[2])
+    value = ctx.db.peek(argv[2])
     if value is None:
         return None
     datatype = ctx.keyspace.types.of(value)
@@ -245,13 +245,13 @@ def object_idletime(ctx: Context, argv: list[bytes]) -> object:
 
     Access times are not kept: every key counts as just accessed.
     """
-    return None if ctx.db.find(argv[2]) is None else 0
+    return None if ctx.db.peek(argv[2]) is None else 0
 
 
 @command("OBJECT|FREQ", 3, "readonly", keys=(2, 2, 1), since="4.0.0", complexity="O(1)")
 def object_freq(ctx: Context, argv: list[bytes]) -> object:
     """Returns the logarithmic access frequency counter of a Redis object."""
-    if ctx.db.find(argv[2]) is None:
+    if ctx.db.peek(argv[2]) is None:
         return None
     raise CommandError(_NO_LFU)
 

@@ -52,7 +52,7 @@ def _expire(ctx: Context, argv: list[bytes], name: str, unit: int, base: int) ->
         raise CommandError(f"ERR invalid expire time in '{name}' command")
     when += base
     db, key, keyspace = ctx.db, argv[1], ctx.keyspace
-    if db.find(key) is None:
+    if not db.exists(key):
         return 0
     if conditions and not _allowed(conditions, db.expiry(key), when):
         return 0
@@ -130,7 +130,7 @@ def pexpiretime(ctx: Context, argv: list[bytes]) -> object:
 def persist(ctx: Context, argv: list[bytes]) -> object:
     """Removes the expiration time of a key."""
     db, key = ctx.db, argv[1]
-    if db.find(key) is None or not db.persist(key):
+    if not db.exists(key) or not db.persist(key):
         return 0
     db.changed(key, "persist")
     return 1

@@ -101,7 +101,7 @@ def _set_with_options(ctx: Context, argv: list[bytes]) -> object:
         store(ctx, key, value, when)
     else:
         if keep:
-            db.find(key)  # an expiry that is due is no expiry to keep
+            db.exists(key)  # an expiry that is due is no expiry to keep
             db.put(key, value)
         else:
             db.set(key, value)

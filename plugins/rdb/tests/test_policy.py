@@ -168,7 +168,7 @@ def test_beside_another_child(open_store: Opener) -> None:
     """As while the log is rewritten: BGSAVE waits if told to, SAVE needs no child."""
     store = open_store()
     store.set("k")
-    other = store.instance.fork("aof", lambda view, progress: time.sleep(DEADLINE_S))
+    other = store.instance.background("aof", lambda view, progress: time.sleep(DEADLINE_S))
     assert str(store.do("BGSAVE")).startswith("-ERR Another child process is active (AOF?): can't")
     assert store.do("BGSAVE", "SCHEDULE") == "Background saving scheduled"
     store.instance.cron()

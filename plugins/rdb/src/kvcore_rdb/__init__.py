@@ -5,9 +5,9 @@ and at every moment there is one whole snapshot or the one before it. What was w
 last snapshot is lost in a crash; the save points (``save 60 1000``) bound how much that is.
 
 A snapshot is written to ``temp-<pid>.rdb``, synced, and only then renamed over the last one.
-BGSAVE does that in a forked child, and so it is the child that renames; it looks first whether its
-parent still lives, because a store that was opened anew must not have its file replaced by what an
-orphan knew.
+BGSAVE does that in a child, and so it is the child that renames; it looks first whether its parent
+still lives and wants it, because a store that was opened anew must not have its file replaced by
+what an orphan knew.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ class RdbPersistence(Persistence):
         self._scheduled = False
         self._refusing = False
         self._child: Child | None = None
-        self._child_storage = host.storage  # CONFIG SET dir does not move a child
+        self._writing = _Snapshot(host)  # what the child does
         self._dirty_before = 0
         for option in ("save", "stop-writes-on-bgsave-error"):
             host.config.subscribe(option, self._on_option)
@@ -128,7 +128,7 @@ class RdbPersistence(Persistence):
         """SAVE. Raises PersistenceError; the last snapshot is in place then, writes go on."""
         self._end_child()  # it knows less than we do, and must not rename after us
         try:
-            self._write(self.host.storage, view, format.ignore)
+            _Snapshot(self.host).write(view)
         except OSError as error:
             self._report(error)
             self.host.saved("rdb", str(error))
@@ -142,43 +142,15 @@ class RdbPersistence(Persistence):
         self.saves += 1
         self._last_try = time.time()
         self._dirty_before = host.dirty
-        self._child_storage = host.storage
+        self._writing = _Snapshot(host)
         try:
-            self._child = host.fork("rdb", self._save_in_child)
+            self._child = host.background("rdb", self._writing.write)
         except PersistenceError as error:
             host.log.warning(f"Can't save in background: {error}")
             self._failed(str(error))
             raise
         self._scheduled = False
         host.log.info(f"Background saving started by pid {self._child.pid}")
-
-    def _save_in_child(self, view: View, progress: Callable[[int], None]) -> None:
-        self._write(self._child_storage, view, progress)
-
-    def _write(self, storage: Storage, view: View, progress: Callable[[int], None]) -> None:
-        """Put a snapshot in place of the last one. OSError, and the last one stays."""
-        config = self.host.config
-        temp = _temporary_file(os.getpid())
-        done = _Count(progress)
-        if config["rdb-key-save-delay"]:
-            view = SlowView(view, int(config["rdb-key-save-delay"]))
-        try:
-            with contextlib.closing(storage.create(temp)) as file:
-                format.write(
-                    view,
-                    _Sink(file).write if config["rdb-save-incremental-fsync"] else file.append,
-                    compress=bool(config["rdbcompression"]),
-                    checksum=bool(config["rdbchecksum"]),
-                    progress=done,
-                )
-                file.sync()
-            done(done.keys)  # a sync may take long: is our parent still there?
-            storage.rename(temp, str(config["dbfilename"]))
-            storage.sync_dir()
-        except BaseException:
-            with contextlib.suppress(OSError):
-                storage.remove(temp)
-            raise
 
     def _report(self, error: OSError) -> None:
         self.host.log.warning(
@@ -239,8 +211,7 @@ class RdbPersistence(Persistence):
             log.info("Background saving terminated with success", keys=child.done)
             self._succeeded(max(0, self.host.dirty - self._dirty_before))
             return
-        with contextlib.suppress(OSError):
-            self._child_storage.remove(_temporary_file(child.pid))
+        self._writing.discard(child.pid)
         if child.killed:
             log.warning(f"Background saving terminated by signal {child.killed}")
         else:
@@ -258,8 +229,7 @@ class RdbPersistence(Persistence):
         if child.running:
             self.host.log.warning("There is a child saving an .rdb. Killing it!", pid=child.pid)
             child.kill()
-        with contextlib.suppress(OSError):
-            self._child_storage.remove(_temporary_file(child.pid))
+        self._writing.discard(child.pid)
 
     # Commands ---------------------------------------------------------------------------------
 
@@ -335,6 +305,46 @@ class RdbPersistence(Persistence):
         if save or (save is None and self.host.config["save"]):
             self.host.log.info("Saving the final RDB snapshot before exiting.")
             self.snapshot(self.host.view())
+
+
+class _Snapshot:
+    """A snapshot in the making. CONFIG SET does not change what it will be, nor where."""
+
+    def __init__(self, host: Host) -> None:
+        config = host.config
+        self._storage = host.storage
+        self._name = str(config["dbfilename"])
+        self._compress = bool(config["rdbcompression"])
+        self._checksum = bool(config["rdbchecksum"])
+        self._sync_often = bool(config["rdb-save-incremental-fsync"])
+        self._delay = int(config["rdb-key-save-delay"])
+
+    def write(self, view: View, progress: Callable[[int], None] = format.ignore) -> None:
+        """Put it in place of the last one. OSError, and the last one stays."""
+        storage = self._storage
+        temp = _temporary_file(os.getpid())
+        done = _Count(progress)
+        try:
+            with contextlib.closing(storage.create(temp)) as file:
+                format.write(
+                    SlowView(view, self._delay) if self._delay else view,
+                    _Sink(file).write if self._sync_often else file.append,
+                    compress=self._compress,
+                    checksum=self._checksum,
+                    progress=done,
+                )
+                file.sync()
+            done(done.keys)  # a sync may take long: is our parent still there?
+            storage.rename(temp, self._name)
+            storage.sync_dir()
+        except BaseException:
+            self.discard(os.getpid())
+            raise
+
+    def discard(self, pid: int) -> None:
+        """Remove what a process left unfinished; a disk in trouble may keep it."""
+        with contextlib.suppress(OSError):
+            self._storage.remove(_temporary_file(pid))
 
 
 class _Sink:
