@@ -27,6 +27,8 @@ HOT = [
     "kvcore/engine.py",
     "kvcore/session.py",
     "kvcore/load.py",
+    "kvcore/server/connection.py",
+    "kvcore/server/app.py",
     "kvcore/families/*/*.py",
 ]
 

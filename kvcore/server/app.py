@@ -18,7 +18,7 @@ import sys
 import time
 from collections import deque
 from concurrent.futures import Future
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import structlog
 
@@ -189,7 +189,9 @@ class Server:
 
     def _accepted(self, sock: socket.socket) -> None:
         task = self.loop.create_task(
-            self.loop.connect_accepted_socket(lambda: Connection(self), sock)
+            self.loop.connect_accepted_socket(
+                lambda: cast(asyncio.Protocol, Connection(self)), sock
+            )
         )
         self._connecting.add(task)
         task.add_done_callback(self._connecting.discard)

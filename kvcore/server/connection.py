@@ -30,8 +30,10 @@ NO_LIMITS: Final = (0, 0, 0)
 log = structlog.get_logger("kvcore")
 
 
-class Connection(asyncio.Protocol):
+class Connection:
     """Feeds a session; its replies leave at the end of the loop's turn (`Server.end_of_turn`).
+
+    An `asyncio.Protocol` in all but name: compiled, it can have no uncompiled base.
 
     ``backlog``  pieces of replies that wait for the transport
     ``full``     the transport holds more than it likes
