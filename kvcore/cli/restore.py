@@ -181,13 +181,15 @@ def _cut(files: list[_File], second: int, watch: Watch) -> tuple[int, list[_File
     born = -1
     used: list[_File] = []
     undated = dated = False
+    # What was not changed since needs no dates: all of it was there.
+    settled = all([os.path.getmtime(file.path) < second + 1 for file in files])
     for i, file in enumerate(files):
         found = _scan(file, second, watch)
         if file.is_base:
             born = _birth(found)
             if born > second:
                 return born, None
-        undated = undated or (found.undated and not dated)
+        undated = undated or (found.undated and not dated and not settled)
         dated = dated or found.first >= 0
         if found.cut >= 0 and not dated:
             # Nothing up to that second is dated: what is not dated may be younger.
@@ -206,7 +208,7 @@ def _cut(files: list[_File], second: int, watch: Watch) -> tuple[int, list[_File
             return born, used
     if undated and not dated:
         raise Impossible(f"{files[-1].path}: its commands have no timestamps: {_ENABLE}")
-    if born < 0 and not dated:
+    if born < 0 and not dated and not settled:
         return -1, None
     return born, used
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import os
 import shutil
 import time
 from pathlib import Path
@@ -127,6 +128,12 @@ def test_without_timestamps_nothing_is_guessed(tmp_path: Path, run: Run) -> None
     result = run("restore", data, tmp_path / "out", "--to", moment(0))
     assert result.code == 3
     assert "aof-timestamp-enabled yes" in result.err
+    # But that it was not changed since a moment is enough to know what was there.
+    os.utime(data / "appendonlydir" / "i.incr.aof", (START, START + 0.5))
+    os.utime(data / "appendonlydir" / "b", (START, START))
+    assert run("restore", data, tmp_path / "then", "--to", moment(0)).code == 0
+    assert keys(tmp_path / "then") == [1]
+    assert run("restore", data, tmp_path / "out", "--to", moment(-1)).code == 3
     # Switched on later: what lies before has no time, what lies behind has.
     files = {"b": b"", "i.incr.aof": undated + log(20, 30)}
     data = write_log(tmp_path / "b", manifest, files)
