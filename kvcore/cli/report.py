@@ -58,7 +58,9 @@ section > p { margin-bottom: 16px; font-size: 13.5px; }
 .tile b { display: block; font-size: 25px; font-weight: 650; letter-spacing: -.02em;
   font-variant-numeric: tabular-nums; }
 .tile span { color: var(--soft); font-size: 13px; }
-.pair { display: grid; grid-template-columns: repeat(auto-fit, minmax(420px, 1fr)); gap: 20px; }
+.pair { display: grid; gap: 20px; margin-top: 20px;
+  grid-template-columns: repeat(auto-fit, minmax(min(420px, 100%), 1fr)); }
+.pair section { margin-top: 0; }
 svg { display: block; width: 100%; height: auto; }
 svg text { font: 12px system-ui, -apple-system, "Segoe UI", Roboto, "DejaVu Sans", sans-serif; }
 .map text { fill: #fff; } .map .size { fill: #fff; opacity: .78; }
