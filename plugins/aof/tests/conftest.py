@@ -11,8 +11,8 @@ from plugins.aof.tests.harness import Disk, Opener
 
 
 @pytest.fixture
-def opener(tmp_path: Path) -> Iterator[Opener]:
-    opener = Opener(tmp_path)
+def opener(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Opener]:
+    opener = Opener(tmp_path, method=getattr(request, "param", "fork"))
     yield opener
     opener.close()
 

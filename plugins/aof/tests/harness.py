@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
 import threading
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 from pathlib import Path
+
+import pytest
 
 from kvcore import digest
 from kvcore.config import Config
@@ -181,18 +184,34 @@ class Opened:
         self.instance.shutdown(None)
 
 
+def end_child(store: Opened) -> None:
+    """Kill it behind the policy's back."""
+    child = store.instance.active_child
+    assert child is not None
+    if child.pid == os.getpid():
+        child.kill()
+    else:
+        os.kill(child.pid, signal.SIGKILL)
+        child.wait()
+
+
+# For tests of children: these are processes, and then threads.
+either_way = pytest.mark.parametrize("opener", ["fork", "inprocess"], indirect=True)
+
+
 class Opener:
     """Opens stores on one folder, and closes them at the end."""
 
-    def __init__(self, folder: Path, persistence: str = "aof") -> None:
+    def __init__(self, folder: Path, persistence: str = "aof", method: str = "fork") -> None:
         self.folder = folder
+        self.method = method
         self.persistence = persistence
         self.stores: list[Opened] = []
 
     def __call__(self, *, storage: Storage | None = None, **options: object) -> Opened:
         config = Config()
-        options = {"dir": str(self.folder), "persistence": self.persistence, "save": "", **options}
-        config.set_keywords(options)
+        options = {"save": "", "snapshot_method": self.method, **options}
+        config.set_keywords({"dir": str(self.folder), "persistence": self.persistence, **options})
         self.stores.append(Opened(Instance(config, storage=storage)))
         return self.stores[-1]
 

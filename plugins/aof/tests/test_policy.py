@@ -20,7 +20,16 @@ import kvcore_aof
 from kvcore import digest
 from kvcore.errors import CorruptData, PersistenceError
 from kvcore.storage import LocalStorage
-from plugins.aof.tests.harness import Disk, Opened, Opener, files, request, write_log
+from plugins.aof.tests.harness import (
+    Disk,
+    Opened,
+    Opener,
+    either_way,
+    end_child,
+    files,
+    request,
+    write_log,
+)
 
 SLOW = 50_000  # rdb-key-save-delay in µs: a child that saves a few keys is met alive
 MISCONF = "-MISCONF Errors writing to the AOF file: "
@@ -303,6 +312,7 @@ def test_what_a_full_disk_kept_out_is_not_there_after_a_crash_but_all_else_is(
     assert opener.reopen(store).keys() == [b"a", b"c"]
 
 
+@either_way
 def test_a_failed_sync_is_not_believed_until_the_log_is_written_anew(
     opener: Opener, disk: Disk, tmp_path: Path
 ) -> None:
@@ -329,6 +339,7 @@ def test_a_failed_sync_is_not_believed_until_the_log_is_written_anew(
     assert opener().keys() == [b"a", b"b"]
 
 
+@either_way
 def test_a_failed_sync_is_not_forgotten_in_a_crash(
     opener: Opener, disk: Disk, tmp_path: Path
 ) -> None:
@@ -350,6 +361,7 @@ def test_a_failed_sync_is_not_forgotten_in_a_crash(
     assert sorted(files(tmp_path)) == sorted(new)
 
 
+@either_way
 def test_what_expires_while_the_log_is_written_anew_is_not_lost(opener: Opener, disk: Disk) -> None:
     store = opener(storage=disk, rdb_key_save_delay=SLOW)
     store.do("SELECT", 1)
@@ -371,6 +383,7 @@ def test_what_expires_while_the_log_is_written_anew_is_not_lost(opener: Opener, 
     assert opener().keys() == [b"k0", b"k1", b"k2", b"k4"]
 
 
+@either_way
 def test_a_crash_while_the_log_is_written_anew_loses_nothing(opener: Opener, disk: Disk) -> None:
     store = opener(storage=disk, rdb_key_save_delay=SLOW)
     for n in range(5):
@@ -457,6 +470,7 @@ def test_closing_writes_what_still_waits(opener: Opener, disk: Disk) -> None:
 # Rewriting ------------------------------------------------------------------------------------
 
 
+@either_way
 @pytest.mark.parametrize("preamble", [True, False])
 def test_a_rewrite_takes_the_place_of_the_log(
     opener: Opener, tmp_path: Path, preamble: bool
@@ -487,6 +501,7 @@ def test_a_rewrite_takes_the_place_of_the_log(
     assert store.digest() == before
 
 
+@either_way
 def test_writes_go_on_during_a_rewrite(opener: Opener, tmp_path: Path) -> None:
     store = opener(rdb_key_save_delay=SLOW)
     store.do("SELECT", 2)
@@ -530,6 +545,7 @@ def test_an_embedded_store_rewrites_its_log_while_it_is_used(
         assert digest.of_keyspace(store.instance.keyspace) == expected
 
 
+@either_way
 def test_a_crash_during_a_rewrite_costs_nothing(opener: Opener, tmp_path: Path) -> None:
     store = opener(rdb_key_save_delay=SLOW)
     for n in range(5):
@@ -546,14 +562,13 @@ def test_a_crash_during_a_rewrite_costs_nothing(opener: Opener, tmp_path: Path) 
     assert opener.reopen(store).digest() == before
 
 
+@either_way
 def test_a_killed_child_changes_nothing_and_is_told_of(opener: Opener, tmp_path: Path) -> None:
     store = opener(rdb_key_save_delay=SLOW)
     for n in range(5):
         store.write("SET", f"k{n}", n)
     store.do("BGREWRITEAOF")
-    child = store.instance.active_child
-    assert child is not None
-    os.kill(child.pid, signal.SIGKILL)
+    end_child(store)
     store.until(lambda: not store.info("rewrite_in_progress"))
     assert store.info("last_bgrewrite_status") == "err"
     assert store.info("rewrites_consecutive_failures") == 1
@@ -583,6 +598,7 @@ def test_a_child_ended_by_usr1_is_no_failure(opener: Opener) -> None:
     assert store.info("last_bgrewrite_status") == "ok"
 
 
+@either_way
 def test_a_child_that_finds_no_room_leaves_everything_as_it_was(
     opener: Opener, disk: Disk, tmp_path: Path
 ) -> None:
@@ -617,6 +633,7 @@ def test_a_rewrite_that_cannot_begin_leaves_everything_as_it_was(
     assert opener.reopen(store).keys() == [b"a", b"b"]
 
 
+@either_way
 def test_replies_of_bgrewriteaof(opener: Opener) -> None:
     store = opener(rdb_key_save_delay=SLOW)
     for n in range(5):
@@ -638,6 +655,7 @@ def test_replies_of_bgrewriteaof(opener: Opener) -> None:
     assert store.info("rewrite_in_progress") == 1
 
 
+@either_way
 def test_the_log_is_rewritten_when_it_has_grown(opener: Opener) -> None:
     store = opener(auto_aof_rewrite_percentage=100, auto_aof_rewrite_min_size=1000)
     while int(str(store.info("current_size"))) <= 1000:
@@ -656,17 +674,16 @@ def test_the_log_is_rewritten_when_it_has_grown(opener: Opener) -> None:
     assert store.info("rewrites") == 1
 
 
+@either_way
 def test_rewrites_that_fail_again_and_again_have_to_wait(opener: Opener, disk: Disk) -> None:
     store = opener(storage=disk, auto_aof_rewrite_min_size=1000, rdb_key_save_delay=SLOW)
     store.write("SET", "big", "x" * 10_000)
     attempts = []
     for minute in range(30):
         store.cron(60)
-        child = store.instance.active_child
-        if child is not None:
+        if store.instance.active_child is not None:
             attempts.append(minute)
-            os.kill(child.pid, signal.SIGKILL)
-            child.wait()
+            end_child(store)
     # Three at once; from then on 1, 2, 4 and 8 minutes after the tick that noticed the end.
     waits = [after - before for before, after in itertools.pairwise(attempts)]
     assert waits == [1, 1, 2, 3, 5, 9]
@@ -687,6 +704,7 @@ def test_the_history_is_kept_while_it_is_wanted(opener: Opener, tmp_path: Path) 
     assert opener.reopen(store).keys() == [b"a"]
 
 
+@either_way
 def test_a_snapshot_in_the_foreground_rewrites_the_log(opener: Opener, tmp_path: Path) -> None:
     store = opener()
     store.write("SET", "a", "1")

@@ -19,7 +19,15 @@ from kvcore.errors import CorruptData, PersistenceError
 from kvcore.storage import LocalStorage
 from kvcore_hybrid import HybridPersistence
 from kvcore_rdb import MISCONF
-from plugins.aof.tests.harness import Disk, Opened, Opener, files, request, write_log
+from plugins.aof.tests.harness import (
+    Disk,
+    Opened,
+    Opener,
+    either_way,
+    files,
+    request,
+    write_log,
+)
 from tests.datasets import commands, fill
 from tests.support import start_kvcore, start_redis
 
@@ -28,8 +36,8 @@ BOTH = ("--appendonly", "yes")
 
 
 @pytest.fixture
-def opener(tmp_path: Path) -> Iterator[Opener]:
-    opener = Opener(tmp_path, "hybrid")
+def opener(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Opener]:
+    opener = Opener(tmp_path, "hybrid", method=getattr(request, "param", "fork"))
     yield opener
     opener.close()
 
@@ -151,6 +159,7 @@ def test_it_claims_what_either_claims(tmp_path: Path) -> None:
 # Two children, one at a time ------------------------------------------------------------------
 
 
+@either_way
 def test_a_rewrite_waits_for_a_snapshot(opener: Opener) -> None:
     store = fill_slowly(opener)
     assert store.do("BGSAVE") == "Background saving started"
@@ -166,6 +175,7 @@ def test_a_rewrite_waits_for_a_snapshot(opener: Opener) -> None:
     assert store.policy.info()["rdb_last_bgsave_status"] == "ok"
 
 
+@either_way
 def test_a_snapshot_waits_for_a_rewrite_if_told_so(opener: Opener) -> None:
     store = fill_slowly(opener)
     assert store.do("BGREWRITEAOF") == "Background append only file rewriting started"
@@ -179,6 +189,7 @@ def test_a_snapshot_waits_for_a_rewrite_if_told_so(opener: Opener) -> None:
     store.until(lambda: not saving(store))
 
 
+@either_way
 def test_save_is_allowed_during_a_rewrite(opener: Opener, tmp_path: Path) -> None:
     store = fill_slowly(opener)
     assert store.do("BGREWRITEAOF") == "Background append only file rewriting started"
@@ -199,6 +210,7 @@ def test_snapshots_are_no_commits(opener: Opener, tmp_path: Path) -> None:
     )
 
 
+@either_way
 def test_save_points_fire_beside_the_log(opener: Opener, tmp_path: Path) -> None:
     store = opener(save="60 2")
     store.now = time.time()
@@ -215,6 +227,7 @@ def test_save_points_fire_beside_the_log(opener: Opener, tmp_path: Path) -> None
 # Trouble --------------------------------------------------------------------------------------
 
 
+@either_way
 def test_writes_are_allowed_again_only_when_both_are_well(opener: Opener, disk: Disk) -> None:
     store = fill_slowly(opener, storage=disk, save="3600 1000000")
     disk.room = 0

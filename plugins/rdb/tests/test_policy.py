@@ -1,14 +1,17 @@
 """The policy: SAVE, BGSAVE, save points, and that no failure costs the snapshot that is there.
 
 The store runs in this process and time is handed to its `cron`, so nothing waits for a clock;
-children are real.
+children are real, and those marked ``either_way`` are processes and threads.
 """
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,13 +19,16 @@ from pathlib import Path
 import pytest
 
 import kvcore
+from kvcore import digest
 from kvcore.config import Config
 from kvcore.errors import CommandError, CorruptData, PersistenceError, StoreLocked
 from kvcore.instance import Instance
 from kvcore.load import LoadAborted
+from kvcore.persistence import View
 from kvcore.session import Session
 from kvcore.storage import File, LocalStorage, Storage
 from kvcore_rdb import MISCONF, RdbPersistence
+from tests.datasets import commands
 
 SLOW = 50_000  # rdb-key-save-delay in µs: a child that saves three keys is met alive
 DEADLINE_S = 30
@@ -72,17 +78,21 @@ class Opened:
 
 Opener = Callable[..., Opened]
 
+either_way = pytest.mark.parametrize("open_store", ["fork", "inprocess"], indirect=True)
+
 
 @pytest.fixture
-def open_store(tmp_path: Path) -> Iterator[Opener]:
+def open_store(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Opener]:
     """Opens stores on one folder; none writes by itself (no save points) unless told to."""
     stores: list[Opened] = []
+    method = getattr(request, "param", "fork")
 
     def opener(
         *, storage: Storage | None = None, hooks: tuple[object, ...] = (), **options: object
     ) -> Opened:
         config = Config()
-        config.set_keywords({"dir": str(tmp_path), "persistence": "rdb", "save": "", **options})
+        options = {"persistence": "rdb", "save": "", "snapshot_method": method, **options}
+        config.set_keywords({"dir": str(tmp_path), **options})
         stores.append(Opened(Instance(config, hooks=hooks, storage=storage)))
         return stores[-1]
 
@@ -113,6 +123,7 @@ def test_save_keeps_everything(open_store: Opener, tmp_path: Path) -> None:
     assert reopen(open_store, store).keys() == [b"a", b"b"]
 
 
+@either_way
 def test_bgsave_keeps_what_was_there_when_it_began(open_store: Opener, tmp_path: Path) -> None:
     store = open_store(rdb_key_save_delay=SLOW)
     store.set("a", "b")
@@ -132,6 +143,7 @@ def test_bgsave_keeps_what_was_there_when_it_began(open_store: Opener, tmp_path:
     assert again.do("GET", "a") == b"value of a"
 
 
+@either_way
 def test_bgsave_of_nothing(open_store: Opener, tmp_path: Path) -> None:
     store = open_store()
     assert store.do("bgsave", "schedule") == "Background saving started"
@@ -150,6 +162,7 @@ def test_save_is_refused_in_a_transaction(open_store: Opener) -> None:
     assert store.do("SAVE") == "-ERR Command not allowed inside a transaction"
 
 
+@either_way
 def test_bgsave_in_a_transaction_is_scheduled(open_store: Opener, tmp_path: Path) -> None:
     store = open_store()
     store.session.multi()
@@ -164,11 +177,18 @@ def test_bgsave_in_a_transaction_is_scheduled(open_store: Opener, tmp_path: Path
     assert reopen(open_store, store).keys() == [b"k"]
 
 
+def dawdle(view: View, progress: Callable[[int], None]) -> None:
+    while True:
+        progress(0)
+        time.sleep(0.002)
+
+
+@either_way
 def test_beside_another_child(open_store: Opener) -> None:
     """As while the log is rewritten: BGSAVE waits if told to, SAVE needs no child."""
     store = open_store()
     store.set("k")
-    other = store.instance.background("aof", lambda view, progress: time.sleep(DEADLINE_S))
+    other = store.instance.background("aof", dawdle)
     assert str(store.do("BGSAVE")).startswith("-ERR Another child process is active (AOF?): can't")
     assert store.do("BGSAVE", "SCHEDULE") == "Background saving scheduled"
     store.instance.cron()
@@ -182,6 +202,7 @@ def test_beside_another_child(open_store: Opener) -> None:
     assert store.info("bgsave_in_progress") == 0, "it was scheduled once"
 
 
+@either_way
 def test_lastsave(open_store: Opener) -> None:
     store = open_store()
     before = int(time.time()) - 100
@@ -196,6 +217,7 @@ def test_lastsave(open_store: Opener) -> None:
     assert store.info("last_save_time") == after
 
 
+@either_way
 def test_fields_of_info(open_store: Opener) -> None:
     store = open_store()
     assert list(store.rdb.info()) == [
@@ -227,6 +249,7 @@ def test_fields_of_info(open_store: Opener) -> None:
     assert again.info("last_load_keys_loaded") == len(again.keys())
 
 
+@either_way
 def test_hooks_hear_of_every_end(open_store: Opener) -> None:
     heard: list[tuple[str, bool, str]] = []
 
@@ -250,6 +273,7 @@ def test_hooks_hear_of_every_end(open_store: Opener) -> None:
 # Save points ----------------------------------------------------------------------------------
 
 
+@either_way
 def test_a_save_point_needs_changes_and_time(open_store: Opener, tmp_path: Path) -> None:
     store = open_store(save="100 3")
     start = store.rdb.last_save
@@ -265,13 +289,13 @@ def test_a_save_point_needs_changes_and_time(open_store: Opener, tmp_path: Path)
     assert reopen(open_store, store).keys() == [b"a", b"b", b"c"]
 
 
+@either_way
 def test_after_a_failure_a_save_point_waits_some_seconds(open_store: Opener) -> None:
     store = open_store(save="100 1", rdb_key_save_delay=SLOW)
     store.set("a")
     start = store.rdb.last_save + 101
     store.rdb.cron(start)
-    os.kill(store.rdb._child.pid, signal.SIGKILL)  # type: ignore[union-attr]
-    store.wait()
+    end_child(store)
     tried = time.time()
     store.rdb.cron(tried + 4)
     assert store.info("bgsave_in_progress") == 0
@@ -284,12 +308,23 @@ def test_after_a_failure_a_save_point_waits_some_seconds(open_store: Opener) -> 
 # A child that dies ----------------------------------------------------------------------------
 
 
-def kill_child(store: Opened, number: signal.Signals) -> None:
-    assert store.do("BGSAVE") == "Background saving started"
-    os.kill(store.rdb._child.pid, number)  # type: ignore[union-attr]
+def end_child(store: Opened) -> None:
+    """Kill it behind the policy's back."""
+    child = store.rdb._child
+    assert child is not None
+    if child.pid == os.getpid():
+        child.kill()
+    else:
+        os.kill(child.pid, signal.SIGKILL)
     store.wait()
 
 
+def fail_to_save(store: Opened) -> None:
+    assert store.do("BGSAVE") == "Background saving started"
+    end_child(store)
+
+
+@either_way
 def test_a_killed_child_leaves_the_last_snapshot(open_store: Opener, tmp_path: Path) -> None:
     store = open_store(rdb_key_save_delay=SLOW)
     store.set("a")
@@ -303,18 +338,18 @@ def test_a_killed_child_leaves_the_last_snapshot(open_store: Opener, tmp_path: P
     while f"temp-{child.pid}.rdb" not in snapshot_files(tmp_path):
         assert time.monotonic() < deadline
         time.sleep(0.002)
-    os.kill(child.pid, signal.SIGKILL)
-    store.wait()
+    end_child(store)
     assert store.info("last_bgsave_status") == "err"
     assert store.info("changes_since_last_save") == 2
     assert snapshot_files(tmp_path) == ["dump.rdb"]
     assert (tmp_path / "dump.rdb").read_bytes() == before
 
 
+@either_way
 def test_writes_are_refused_after_a_failed_background_save(open_store: Opener) -> None:
     store = open_store(save="3600 1000", rdb_key_save_delay=SLOW)
     store.set("a")
-    kill_child(store, signal.SIGKILL)
+    fail_to_save(store)
     assert store.do("SET", "b", "1") == f"-{MISCONF}"
     assert store.do("PING") == f"-{MISCONF}"
     assert store.do("GET", "a") == b"value of a"
@@ -322,31 +357,34 @@ def test_writes_are_refused_after_a_failed_background_save(open_store: Opener) -
     assert store.do("SET", "b", "1") == "OK"
 
 
+@either_way
 def test_a_background_save_that_works_heals_too(open_store: Opener) -> None:
     store = open_store(save="3600 1000", rdb_key_save_delay=SLOW)
     store.set("a")
-    kill_child(store, signal.SIGKILL)
+    fail_to_save(store)
     assert store.do("SET", "b", "1") == f"-{MISCONF}"
     store.do("BGSAVE")
     store.wait()
     assert store.do("SET", "b", "1") == "OK"
 
 
+@either_way
 @pytest.mark.parametrize("options", [{"save": ""}, {"stop_writes_on_bgsave_error": False}], ids=str)
 def test_writes_go_on_where_nobody_relies_on_snapshots(
     open_store: Opener, options: dict[str, object]
 ) -> None:
     store = open_store(rdb_key_save_delay=SLOW, **{"save": "3600 1000", **options})
     store.set("a")
-    kill_child(store, signal.SIGKILL)
+    fail_to_save(store)
     assert store.info("last_bgsave_status") == "err"
     assert store.do("SET", "b", "1") == "OK"
 
 
+@either_way
 def test_config_set_opens_and_closes_the_gate(open_store: Opener) -> None:
     store = open_store(save="3600 1000", rdb_key_save_delay=SLOW)
     store.set("a")
-    kill_child(store, signal.SIGKILL)
+    fail_to_save(store)
     refused, fine = f"-{MISCONF}", "OK"
     for name, value, expected in (
         ("stop-writes-on-bgsave-error", "no", fine),
@@ -361,12 +399,15 @@ def test_config_set_opens_and_closes_the_gate(open_store: Opener) -> None:
 def test_sigusr1_is_no_failure(open_store: Opener, tmp_path: Path) -> None:
     store = open_store(save="3600 1000", rdb_key_save_delay=SLOW)
     store.set("a")
-    kill_child(store, signal.SIGUSR1)
+    store.do("BGSAVE")
+    os.kill(store.rdb._child.pid, signal.SIGUSR1)  # type: ignore[union-attr]
+    store.wait()
     assert store.info("last_bgsave_status") == "ok"
     assert store.do("SET", "b", "1") == "OK"
     assert snapshot_files(tmp_path) == []
 
 
+@either_way
 def test_an_older_snapshot_never_replaces_a_newer(open_store: Opener, tmp_path: Path) -> None:
     """What is written in the foreground while a child runs (FLUSHALL, DEBUG RELOAD) is newer."""
     store = open_store(rdb_key_save_delay=SLOW)
@@ -394,6 +435,60 @@ def test_a_child_whose_parent_died_replaces_nothing(open_store: Opener, tmp_path
     while time.monotonic() < deadline:
         assert (tmp_path / "dump.rdb").stat().st_ino == before
         time.sleep(0.01)
+
+
+PROGRAM = """
+import os, signal, sys, time
+import kvcore
+
+store = kvcore.open(sys.argv[1], "rdb", save="", snapshot_method="inprocess")
+store.execute("MSET", "a", "1", "b", "2", "c", "3")
+store.execute("SAVE")
+store.execute("CONFIG", "SET", "rdb-key-save-delay", "100000000")
+store.set("d", "4")
+store.execute("BGSAVE")
+while not os.path.exists(f"{sys.argv[1]}/temp-{os.getpid()}.rdb"):
+    time.sleep(0.001)
+if sys.argv[2] == "kill":
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.mark.parametrize(("end", "status"), [("kill", -signal.SIGKILL), ("exit", 0)])
+def test_a_process_that_ends_while_its_thread_saves(
+    open_store: Opener, tmp_path: Path, end: str, status: int
+) -> None:
+    """Killed, or at the end of its program without closing the store: it does not linger."""
+    program = subprocess.run(
+        [sys.executable, "-c", PROGRAM, str(tmp_path), end], timeout=DEADLINE_S, check=False
+    )
+    assert program.returncode == status
+    assert len(snapshot_files(tmp_path)) == 2
+    assert open_store().keys() == [b"a", b"b", b"c"]
+    assert snapshot_files(tmp_path) == ["dump.rdb"]
+
+
+@pytest.mark.parametrize("method", ["fork", "inprocess"])
+def test_what_is_saved_is_what_there_was(tmp_path: Path, method: str) -> None:
+    """Every type, with expiry, while each key is written to."""
+    options = {"save": "", "rdb_key_save_delay": 200, "snapshot_method": method}
+    with kvcore.open(str(tmp_path), "rdb", **options) as store:
+        for argv in commands(300, seed=1):
+            store.execute(*argv)
+        expected = digest.of_keyspace(store.instance.keyspace)
+        store.execute("BGSAVE")
+        for argv in commands(300, seed=2):
+            with contextlib.suppress(CommandError):  # INCR of what is no integer now
+                store.execute(*argv)
+        store.execute("FLUSHALL")
+        child = store.instance.active_child
+        assert child is not None
+        child.wait()
+        store.tick()
+        assert store.instance.persistence.info()["rdb_last_bgsave_status"] == "ok"
+        store.close(save=False)
+    with kvcore.open(str(tmp_path), "rdb", **options) as store:
+        assert digest.of_keyspace(store.instance.keyspace) == expected
 
 
 # Opening and closing --------------------------------------------------------------------------
@@ -450,6 +545,7 @@ def test_a_last_snapshot(
     assert snapshot_files(tmp_path) == (["dump.rdb"] if written else [])
 
 
+@either_way
 def test_closing_ends_a_running_child(open_store: Opener, tmp_path: Path) -> None:
     store = open_store(save="3600 1", rdb_key_save_delay=SLOW)
     store.set("a", "b", "c")
@@ -500,6 +596,7 @@ def test_a_load_may_be_slowed_down(open_store: Opener) -> None:
 # CONFIG SET -----------------------------------------------------------------------------------
 
 
+@either_way
 def test_another_name_and_folder_take_effect(open_store: Opener, tmp_path: Path) -> None:
     store = open_store(enable_protected_configs="yes")
     store.set("a")
@@ -613,6 +710,7 @@ def test_a_failed_save_costs_nothing(
     assert {b"a", b"b", b"c"} <= set(reopen(open_store, failing).keys())
 
 
+@either_way
 @pytest.mark.parametrize(("kind", "grace"), FAILURES)
 def test_a_failed_background_save_costs_nothing(
     failing: Opened, tmp_path: Path, kind: str, grace: int
