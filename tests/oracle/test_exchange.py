@@ -42,9 +42,7 @@ def fill_two_databases(server: RedisServer) -> None:
 
 @pytest.mark.parametrize("options", [RDB, AOF, PLAIN_AOF], ids=["rdb", "aof", "plain-aof"])
 @pytest.mark.parametrize("ours_first", [False, True], ids=["redis-to-kvcore", "kvcore-to-redis"])
-def test_a_folder_changes_hands(
-    tmp_path: Path, options: tuple[str, ...], ours_first: bool
-) -> None:
+def test_a_folder_changes_hands(tmp_path: Path, options: tuple[str, ...], ours_first: bool) -> None:
     (tmp_path / "first").mkdir()
     start = (start_kvcore, start_redis) if ours_first else (start_redis, start_kvcore)
     with start[0](tmp_path / "first", *options) as writer:
@@ -59,6 +57,8 @@ def test_a_folder_changes_hands(
             patient(writer).execute_command("SAVE")
         expected = digest(writer)
         writer.stop()
-    shutil.copytree(tmp_path / "first", tmp_path / "second", ignore=shutil.ignore_patterns("*.lock"))
+    shutil.copytree(
+        tmp_path / "first", tmp_path / "second", ignore=shutil.ignore_patterns("*.lock")
+    )
     with start[1](tmp_path / "second", *options) as reader:
         assert digest(reader) == expected
