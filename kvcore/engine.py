@@ -22,7 +22,8 @@ class Engine:
     ``gate``       command bits that may not run now: WRITE while the disk fails (MISCONF),
                    NEEDS_DATA while data is loaded (LOADING)
     ``nested``     True inside EXEC: effects gather into one batch
-    ``unflushed``  something was appended since the last flush
+    ``unflushed``  there were commits since the last flush
+    ``untaken``    commits that the persistence could not take
     ``before`` / ``after``  frozen observers
     ``processed``  requests so far; ``errors`` counts error replies by their code
     ``received`` / ``sent``  bytes from and to all clients, in ``reads`` and ``writes`` pieces
@@ -37,6 +38,7 @@ class Engine:
     refusal: str
     nested: bool
     unflushed: bool
+    untaken: list[Batch]
     before: tuple[Callable[..., None], ...]
     after: tuple[Callable[..., None], ...]
     processed: int
@@ -56,6 +58,7 @@ class Engine:
         self.refusal = ""
         self.nested = False
         self.unflushed = False
+        self.untaken = []
         self.before = ()
         self.after = ()
         self.processed = 0
@@ -98,8 +101,13 @@ class Engine:
         keyspace.effects = []
         keyspace.touched = []
         if self.persistence is not None:
-            self.persistence.append(batch)
             self.unflushed = True
+            self.untaken.append(batch)
+            try:
+                self.hand_over()
+            except Exception:
+                # `flush` tries again, and tells whoever waits for it. No reply leaves before.
+                pass
         for observer in self.after:
             observer(batch)
 
@@ -107,9 +115,18 @@ class Engine:
         """Make the commits so far as durable as the policy promises (None: they are)."""
         if not self.unflushed or self.persistence is None:
             return None
+        self.hand_over()
         durable = self.persistence.flush()
         self.unflushed = False  # after an error the next flush tries again
         return durable
+
+    def hand_over(self) -> None:
+        """Give the persistence what it has not taken yet, in order. What it raises passes through:
+        then that commit and all behind it wait for the next call."""
+        untaken = self.untaken
+        while untaken and self.persistence is not None:
+            self.persistence.append(untaken[0])
+            del untaken[0]
 
     def count_error(self, error: CommandError) -> None:
         """An error reply was given (INFO errorstats)."""
