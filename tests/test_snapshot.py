@@ -6,6 +6,7 @@ import errno
 import os
 import threading
 import time
+import tracemalloc
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -439,6 +440,31 @@ def test_after_a_view_nothing_is_kept_for_it(store: Opened) -> None:
     assert store.keyspace.databases[0].peek(b"hash") is value
     assert store.keyspace.spared() == 0
     assert len(dict(store.read(store.view()))) == 5
+
+
+@pytest.mark.parametrize(
+    ("make", "write"),
+    [
+        ("HSET big {n} value", "HSET big 7 new"),
+        ("SADD big {n}", "SREM big 7"),
+        ("RPUSH big {n}", "LSET big 7777 new"),
+        ("ZADD big {n} {n}", "ZADD big 99999 7"),
+    ],
+)
+def test_the_first_write_to_a_large_value_copies_a_small_part(
+    store: Opened, make: str, write: str
+) -> None:
+    for number in range(20_000):
+        store.do(*make.format(n=number).split())
+    view = store.view()
+    tracemalloc.start()
+    try:
+        store.do(*write.split())
+        copied, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert copied < 50_000, "all of it would be some 8 bytes an element at the very least"
+    del view
 
 
 # A child on a thread ------------------------------------------------------------------------------

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from kvcore.families.hashes.value import Hash
 from tests.support import RedisServer
@@ -22,6 +22,7 @@ class AsDict(RuleBasedStateMachine):
         super().__init__()
         self.hash = Hash()
         self.model: dict[bytes, bytes] = {}
+        self.copies: list[tuple[Hash, dict[bytes, bytes]]] = []
 
     @rule(number=numbers, value=st.binary(max_size=4))
     def set(self, number: int, value: bytes) -> None:
@@ -66,10 +67,18 @@ class AsDict(RuleBasedStateMachine):
 
     @rule()
     def go_on_with_a_copy(self) -> None:
+        """Each is independent of the other, whichever is written to."""
         original, self.hash = self.hash, self.hash.copy()
         assert self.hash.encoding == original.encoding
-        original.set(b"only in the original", b"")
-        original.delete(field(0))
+        self.copies.append((original, self.model))
+        self.model = self.model.copy()
+
+    @precondition(lambda self: self.copies)
+    @rule()
+    def go_on_with_the_original(self) -> None:
+        copy = self.copies.pop(0)
+        self.copies.append((self.hash, self.model))
+        self.hash, self.model = copy
 
     @rule()
     def go_on_with_another_of_its_items(self) -> None:
@@ -84,6 +93,9 @@ class AsDict(RuleBasedStateMachine):
         assert self.hash.items() == dict(self.hash.pairs()) == self.model
         assert self.hash.fields() == list(dict(self.hash.pairs()))
         assert sorted(self.hash.values()) == sorted(self.model.values())
+        for copy, model in self.copies:
+            copy.check()
+            assert copy.items() == model
 
 
 TestAsDict = AsDict.TestCase

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from kvcore.families.lists import value as list_value
 from kvcore.families.lists.value import ALWAYS_QUICKLIST, List
@@ -35,6 +35,7 @@ class AsList(RuleBasedStateMachine):
         self.patch.setattr(list_value, "_BLOCK_BITS", 2)
         self.list = List()
         self.model: list[bytes] = []
+        self.copies: list[tuple[List, list[bytes]]] = []
 
     def teardown(self) -> None:
         self.patch.undo()
@@ -119,16 +120,27 @@ class AsList(RuleBasedStateMachine):
 
     @rule()
     def go_on_with_a_copy(self) -> None:
+        """Each is independent of the other, whichever is written to."""
         original, self.list = self.list, self.list.copy()
         assert self.list.encoding == original.encoding
-        original.push_left([b"only in the original"])
-        original.pop_right()
+        self.copies.append((original, self.model))
+        self.model = self.model.copy()
+
+    @precondition(lambda self: self.copies)
+    @rule()
+    def go_on_with_the_original(self) -> None:
+        copy = self.copies.pop(0)
+        self.copies.append((self.list, self.model))
+        self.list, self.model = copy
 
     @invariant()
     def same_elements(self) -> None:
         self.list.check()
         assert len(self.list) == len(self.model)
         assert self.list.items() == self.model
+        for copy, model in self.copies:
+            copy.check()
+            assert copy.items() == model
 
 
 TestAsList = AsList.TestCase

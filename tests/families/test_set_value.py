@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from kvcore.families.sets.value import Set, difference, intersection, intersection_size, union
 from tests.support import start_redis
@@ -22,6 +22,7 @@ class AsSet(RuleBasedStateMachine):
         super().__init__()
         self.set = Set()
         self.model: set[bytes] = set()
+        self.copies: list[tuple[Set, set[bytes]]] = []
 
     @rule(number=numbers)
     def add(self, number: int) -> None:
@@ -73,10 +74,18 @@ class AsSet(RuleBasedStateMachine):
 
     @rule()
     def go_on_with_a_copy(self) -> None:
+        """Each is independent of the other, whichever is written to."""
         original, self.set = self.set, self.set.copy()
         assert self.set.encoding == original.encoding
-        original.add(b"only in the original")
-        original.remove(member(0))
+        self.copies.append((original, self.model))
+        self.model = self.model.copy()
+
+    @precondition(lambda self: self.copies)
+    @rule()
+    def go_on_with_the_original(self) -> None:
+        copy = self.copies.pop(0)
+        self.copies.append((self.set, self.model))
+        self.set, self.model = copy
 
     @rule()
     def go_on_with_another_of_its_members(self) -> None:
@@ -89,6 +98,9 @@ class AsSet(RuleBasedStateMachine):
         self.set.check()
         assert len(self.set) == len(self.model)
         assert self.set.members() == self.model
+        for copy, model in self.copies:
+            copy.check()
+            assert copy.members() == model
 
 
 TestAsSet = AsSet.TestCase

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from kvcore.families.zsets import value as zset_value
 from kvcore.families.zsets.value import ADDED, UNCHANGED, UPDATED, ZSet
@@ -55,6 +55,7 @@ class AsSortedList(RuleBasedStateMachine):
         self.patch.setattr(zset_value, "_BUILT", 6)
         self.zset = ZSet()
         self.model: dict[bytes, float] = {}
+        self.copies: list[tuple[ZSet, dict[bytes, float]]] = []
 
     def teardown(self) -> None:
         self.patch.undo()
@@ -182,16 +183,27 @@ class AsSortedList(RuleBasedStateMachine):
 
     @rule()
     def go_on_with_a_copy(self) -> None:
+        """Each is independent of the other, whichever is written to."""
         original, self.zset = self.zset, self.zset.copy()
         assert self.zset.encoding == original.encoding
-        original.add(b"only in the original", 1.0)
-        original.pop_min(3)
+        self.copies.append((original, self.model))
+        self.model = self.model.copy()
+
+    @precondition(lambda self: self.copies)
+    @rule()
+    def go_on_with_the_original(self) -> None:
+        copy = self.copies.pop(0)
+        self.copies.append((self.zset, self.model))
+        self.zset, self.model = copy
 
     @invariant()
     def same_items(self) -> None:
         self.zset.check()
         assert len(self.zset) == len(self.model)
         assert list(self.zset.items()) == self.ordered()
+        for copy, model in self.copies:
+            copy.check()
+            assert dict(copy.items()) == model
 
 
 TestAsSortedList = AsSortedList.TestCase

@@ -5,6 +5,8 @@ vector). So an index is found by arithmetic, both ends grow and shrink within on
 an insertion or removal in the middle shifts one element per block towards the nearer end. A deque
 would have to walk to an index, and takes 760 bytes when empty.
 
+A copy is lazy, as that of a Table: two lists share their blocks, and whoever changes one copies it.
+
 ``encoding`` only tells what Redis would answer, by the rules of 7.2: listpack until a write would
 make it exceed list-max-listpack-size, then quicklist until it has shrunk to half of that. The
 caller passes this limit as ``fill``: positive, the most elements; negative, a class of sizes from
@@ -31,10 +33,13 @@ _EMPTY_LISTPACK: Final = 7
 class List:
     """Indexes and ranges are Redis': negative ones count from the end, ranges include both."""
 
-    __slots__ = ("_blocks", "_gauge", "encoding")
+    __slots__ = ("_blocks", "_borrowed", "_gauge", "encoding")
 
     encoding: str
     _blocks: list[list[bytes]]
+    # The id() of each block that another list may have as well. One that is free by now may be
+    # that of a new block, which is copied once for nothing.
+    _borrowed: set[int] | None
     # As a listpack: its bytes. As a quicklist: removals until it is worth looking whether it fits
     # a listpack again; to know at each would cost more than the removal.
     _gauge: int
@@ -42,6 +47,7 @@ class List:
     def __init__(self) -> None:
         self.encoding = LISTPACK
         self._blocks = [[]]
+        self._borrowed = None
         self._gauge = _EMPTY_LISTPACK
 
     @classmethod
@@ -61,7 +67,12 @@ class List:
         twin = List()
         twin.encoding = self.encoding
         twin._gauge = self._gauge
-        twin._blocks = [block.copy() for block in self._blocks]
+        if len(self._blocks) == 1:
+            twin._blocks = [self._blocks[0].copy()]
+        else:
+            twin._blocks = self._blocks.copy()
+            twin._borrowed = set(map(id, self._blocks))
+            self._borrowed = twin._borrowed.copy()
         return twin
 
     def __len__(self) -> int:
@@ -76,7 +87,7 @@ class List:
     def push_left(self, elements: list[bytes], fill: int = -2) -> None:
         """LPUSH: the last of ``elements`` becomes the first of the list."""
         self._adding(elements, fill)
-        first = self._blocks[0]
+        first = self._own(0)
         for element in elements:
             if len(first) == _BLOCK:
                 first = []
@@ -86,7 +97,7 @@ class List:
     def push_right(self, elements: list[bytes], fill: int = -2) -> None:
         """RPUSH."""
         self._adding(elements, fill)
-        last = self._blocks[-1]
+        last = self._own(-1)
         for element in elements:
             if len(last) == _BLOCK:
                 last = []
@@ -95,9 +106,8 @@ class List:
 
     def pop_left(self, count: int = 1, fill: int = -2) -> list[bytes]:
         """Take out up to ``count`` elements, the first one first."""
-        first = self._blocks[0]
-        if count == 1 and len(first) > 1:
-            taken = [first.pop(0)]
+        if count == 1 and len(self._blocks[0]) > 1:
+            taken = [self._own(0).pop(0)]
         else:
             taken = self._slice(0, count)
             self._drop_left(len(taken))
@@ -106,9 +116,8 @@ class List:
 
     def pop_right(self, count: int = 1, fill: int = -2) -> list[bytes]:
         """Take out up to ``count`` elements, the last one first."""
-        last = self._blocks[-1]
-        if count == 1 and len(last) > 1:
-            taken = [last.pop()]
+        if count == 1 and len(self._blocks[-1]) > 1:
+            taken = [self._own(-1).pop()]
         else:
             size = len(self)
             taken = self._slice(max(0, size - count), size)
@@ -149,9 +158,10 @@ class List:
         if not 0 <= index < size:
             return False
         self._adding([element], fill)
-        block, place = self._locate(index)
-        old = self._blocks[block][place]
-        self._blocks[block][place] = element
+        place, within = self._locate(index)
+        block = self._own(place)
+        old = block[within]
+        block[within] = element
         self._removed([old], fill)
         return True
 
@@ -208,7 +218,7 @@ class List:
             if pivot in block:
                 self._adding([element], fill)
                 place = block.index(pivot)
-                block.insert(place + 1 if after else place, element)
+                self._own(index).insert(place + 1 if after else place, element)
                 self._spill(index)
                 return True
         return False
@@ -219,7 +229,7 @@ class List:
         found = self.find(element, -1 if count < 0 else 1, abs(count))
         if len(found) == 1:
             block, place = self._locate(found[0])
-            del self._blocks[block][place]
+            del self._own(block)[place]
             self._refill(block)
         elif found:
             found.sort()
@@ -235,6 +245,16 @@ class List:
         return len(found)
 
     # Blocks --------------------------------------------------------------------------------------
+
+    def _own(self, index: int) -> list[bytes]:
+        """A block that is about to change; a copy takes its place if it is borrowed."""
+        block = self._blocks[index]
+        borrowed = self._borrowed
+        if borrowed is not None and id(block) in borrowed:
+            borrowed.remove(id(block))
+            block = block.copy()
+            self._blocks[index] = block
+        return block
 
     def _fill_blocks(self, elements: list[bytes]) -> None:
         self._blocks = [
@@ -272,7 +292,7 @@ class List:
             return
         block, place = self._locate(count)
         del self._blocks[:block]
-        del self._blocks[0][:place]
+        del self._own(0)[:place]
 
     def _drop_right(self, count: int) -> None:
         size = len(self)
@@ -281,7 +301,7 @@ class List:
             return
         block, place = self._locate(size - count - 1)
         del self._blocks[block + 1 :]
-        del self._blocks[block][place + 1 :]
+        del self._own(block)[place + 1 :]
 
     def _spill(self, block: int) -> None:
         """Pass what block has too much on towards the nearer end."""
@@ -289,18 +309,18 @@ class List:
         right = 2 * block >= len(blocks)
         while len(blocks[block]) > _BLOCK:
             if right:
-                carry = blocks[block].pop()
+                carry = self._own(block).pop()
                 block += 1
                 if block == len(blocks):
                     blocks.append([])
-                blocks[block].insert(0, carry)
+                self._own(block).insert(0, carry)
             else:
-                carry = blocks[block].pop(0)
+                carry = self._own(block).pop(0)
                 block -= 1
                 if block < 0:
                     blocks.insert(0, [])
                     block = 0
-                blocks[block].append(carry)
+                self._own(block).append(carry)
 
     def _refill(self, block: int) -> None:
         """Fetch what a block lacks from the nearer end."""
@@ -308,11 +328,11 @@ class List:
         last = len(blocks) - 1
         if 2 * block >= last:
             while block < last:
-                blocks[block].append(blocks[block + 1].pop(0))
+                self._own(block).append(self._own(block + 1).pop(0))
                 block += 1
         else:
             while block > 0:
-                blocks[block].insert(0, blocks[block - 1].pop())
+                self._own(block).insert(0, self._own(block - 1).pop())
                 block -= 1
         if last > 0 and not blocks[block]:
             del blocks[block]

@@ -5,6 +5,10 @@ member. A counted B+ tree gives the order: its leaves hold runs of entries, its 
 how many entries each child holds. All ranges, by rank, score or member, become ranges of ranks,
 so that every operation is O(log n) plus what it returns. Up to _MAX members the tree is one leaf.
 
+A copy is lazy, as that of the Table: two sets share their nodes, and whoever changes one copies it
+and those above it. A node that is marked ``shared`` may be in another tree as well, and so may be
+all below it; the mark moves down as nodes are copied.
+
 ``encoding`` only tells what Redis would answer: listpack until an insertion crosses one of the
 limits that the caller passes, then skiplist for good.
 """
@@ -45,12 +49,13 @@ class _Node:
     and above the last entry before it, and in ``counts`` the child's number of entries.
     """
 
-    __slots__ = ("children", "counts", "members", "scores")
+    __slots__ = ("children", "counts", "members", "scores", "shared")
 
     scores: list[_Score]
     members: list[bytes]
     children: list[_Node] | None
     counts: list[int]
+    shared: bool
 
     def __init__(
         self,
@@ -63,6 +68,25 @@ class _Node:
         self.members = members
         self.children = children
         self.counts = counts
+        self.shared = False
+
+    def copy(self) -> _Node:
+        """A copy of a shared node, to be changed in its place."""
+        children = self.children
+        if children is None:
+            return _Node(self.scores.copy(), self.members.copy(), None, self.counts)
+        for child in children:
+            child.shared = True
+        return _Node(self.scores.copy(), self.members.copy(), children.copy(), self.counts.copy())
+
+    def own(self, index: int) -> _Node:
+        """Child ``index``, to be changed. This node is in one tree only."""
+        assert self.children is not None
+        child = self.children[index]
+        if child.shared:
+            child = child.copy()
+            self.children[index] = child
+        return child
 
     def total(self) -> int:
         """The number of entries in and below this node."""
@@ -79,7 +103,7 @@ class _Node:
     def split(self, index: int, at: int) -> None:
         """Move what child ``index`` has from ``at`` on to a new child after it."""
         assert self.children is not None
-        left = self.children[index]
+        left = self.own(index)
         right = _Node(left.scores[at:], left.members[at:], None, left.counts)
         left.scores = left.scores[:at]  # not `del`, which would keep the room
         left.members = left.members[:at]
@@ -100,8 +124,9 @@ class _Node:
         assert self.children is not None
         if index == 0:
             index = 1
-        left = self.children[index - 1]
-        right = self.children.pop(index)
+        left = self.own(index - 1)
+        right = self.own(index)
+        self.children.pop(index)
         left.scores += right.scores
         left.members += right.members
         if left.children is not None and right.children is not None:
@@ -154,7 +179,7 @@ class _Node:
             start -= counts[index]
             stop -= counts[index]
             index += 1
-        taken = children[index].cut(start, stop, members, scores)
+        taken = self.own(index).cut(start, stop, members, scores)
         counts[index] -= taken
         if len(children[index].scores) < _MIN:
             self.mend(index)
@@ -260,8 +285,8 @@ class ZSet:
         twin = ZSet()
         twin.encoding = self.encoding
         twin._scores = self._scores.copy()
-        members, scores = self._slice(0, len(self))
-        twin._root = _build(scores, members)
+        twin._root = self._root
+        self._root.shared = True
         return twin
 
     def __len__(self) -> int:
@@ -434,7 +459,7 @@ class ZSet:
     def _put(self, score: _Score, member: bytes) -> None:
         """Insert an entry that is not there. Full nodes are split on the way down, so that there
         is always room above."""
-        node = self._root
+        node = self._own_root()
         if len(node.scores) >= _MAX:
             node = _Node([node.scores[0]], [node.members[0]], [node], [node.total()])
             self._root = node
@@ -451,9 +476,8 @@ class ZSet:
                 at_end = child.place(score, member) == _MAX
                 node.split(index, _MAX - _MIN if at_end else _MAX // 2)
                 index = node.place(score, member) - 1
-                child = children[index]
             node.counts[index] += 1
-            node = child
+            node = node.own(index)
             children = node.children
         index = node.place(score, member)
         node.scores.insert(index, score)
@@ -462,7 +486,7 @@ class ZSet:
     def _take(self, score: _Score, member: bytes) -> None:
         """Remove an entry that is there. Short nodes are mended on the way down, so that each can
         spare a child."""
-        node = self._root
+        node = self._own_root()
         children = node.children
         while children is not None:
             index = node.place(score, member) - 1
@@ -470,7 +494,7 @@ class ZSet:
                 node.mend(index)
                 index = node.place(score, member) - 1
             node.counts[index] -= 1
-            node = children[index]
+            node = node.own(index)
             children = node.children
         index = node.place(score, member) - 1
         del node.scores[index]
@@ -480,13 +504,13 @@ class ZSet:
     def _move(self, old: _Score, new: _Score, member: bytes) -> bool:
         """Change the score of an entry that is there, if it stays in its leaf; else return False
         and change nothing."""
-        node = self._root
+        node = self._own_root()
         children = node.children
         while children is not None:
             index = node.place(old, member)
             if node.place(new, member) != index:
                 return False
-            node = children[index - 1]
+            node = node.own(index - 1)
             children = node.children
         index = node.place(old, member) - 1
         del node.scores[index]
@@ -495,6 +519,11 @@ class ZSet:
         node.scores.insert(index, new)
         node.members.insert(index, member)
         return True
+
+    def _own_root(self) -> _Node:
+        if self._root.shared:
+            self._root = self._root.copy()
+        return self._root
 
     def _lower_root(self) -> None:
         children = self._root.children
@@ -508,7 +537,7 @@ class ZSet:
         scores: list[_Score] = []
         left = stop - start
         while left > 0:
-            left -= self._root.cut(start, start + left, members, scores)
+            left -= self._own_root().cut(start, start + left, members, scores)
             self._lower_root()
         for member in members:
             self._scores.pop(member)
