@@ -69,11 +69,13 @@ class Found:
 
     ``claims`` are files (or folders) that the policy owns there, whether it would load them or
     not; ``mtime`` (Unix seconds) is the newest change to the data, 0 if there is none to load.
+    ``secondary`` data is a copy beside files of another policy that hold at least as much.
     """
 
     files: tuple[str, ...] = ()
     claims: tuple[str, ...] = ()
     mtime: float = 0.0
+    secondary: bool = False
 
     @property
     def has_data(self) -> bool:

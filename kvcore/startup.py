@@ -54,7 +54,7 @@ def choose(
             files=[storage.describe(file) for file in found.files],
         )
         return other_name, other
-    if found.mtime > own.mtime:
+    if found.mtime > own.mtime and not found.secondary:
         raise ConfigError(
             f"persistence {name} would load {_describe(storage, own)}, but "
             f"{_describe(storage, found)} of persistence {other_name} is newer. "

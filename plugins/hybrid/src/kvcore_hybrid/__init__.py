@@ -13,10 +13,11 @@ from typing import Any, ClassVar, cast
 
 from kvcore.command import Command
 from kvcore.config import Config
+from kvcore.errors import ConfigError
 from kvcore.persistence import Batch, Found, Host, Loader, Persistence, View
 from kvcore.storage import Storage
 from kvcore_aof import AofPersistence
-from kvcore_rdb import RdbPersistence
+from kvcore_rdb import RdbPersistence, was_beside_log
 
 __all__ = ["HybridPersistence"]
 
@@ -35,7 +36,7 @@ class HybridPersistence(Persistence):
         super().__init__(host)
         refusals: list[str | None] = [None, None]
         # Redis tells of a failed snapshot first.
-        self._rdb = RdbPersistence(cast(Host, SharedHost(host, refusals, 0)))
+        self._rdb = RdbPersistence(cast(Host, SharedHost(host, refusals, 0)), beside_log=True)
         self._aof = AofPersistence(cast(Host, SharedHost(host, refusals, 1)))
         self._log_is_due = False
 
@@ -48,12 +49,27 @@ class HybridPersistence(Persistence):
 
     def load(self, loader: Loader) -> None:
         storage, config = self.host.storage, self.host.config
+        self._refuse_stale_log(storage, config)
         self._aof.load(loader)
         if AofPersistence.probe(storage, config).has_data:
             return
         if RdbPersistence.probe(storage, config).has_data:
             self._rdb.load(loader)
             self._log_is_due = True
+
+    def _refuse_stale_log(self, storage: Storage, config: Config) -> None:
+        """A snapshot that was taken without a log is newer than the log: the store ran with
+        ``persistence rdb`` meanwhile, and the log misses what was written then."""
+        aof = AofPersistence.probe(storage, config)
+        rdb = RdbPersistence.probe(storage, config)
+        if not (aof.has_data and rdb.has_data) or config["load-from"]:
+            return
+        if rdb.mtime > aof.mtime and was_beside_log(storage, rdb.files[0]) is False:
+            raise ConfigError(
+                f"{storage.describe(rdb.files[0])} was written without a log and is newer than "
+                f"{storage.describe(aof.files[0])}. "
+                "Say which to load: load-from rdb or load-from hybrid"
+            )
 
     def adopt(self, view: View) -> None:
         self._aof.adopt(view)

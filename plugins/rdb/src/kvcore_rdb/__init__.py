@@ -23,7 +23,7 @@ from typing import ClassVar, Final
 from kvcore.codec.rdb import Reader
 from kvcore.command import Command, Family
 from kvcore.config import Config
-from kvcore.errors import SYNTAX, CommandError, PersistenceError
+from kvcore.errors import SYNTAX, CommandError, CorruptData, PersistenceError
 from kvcore.persistence import Found, Host, Loader, Persistence, View
 from kvcore.snapshot import Child
 from kvcore.storage import File, Storage
@@ -45,6 +45,8 @@ MISCONF: Final = (
     "option). Please check the Redis logs for details about the RDB error."
 )
 
+LOG_FIELD: Final = "kvcore-log"  # AUX: was a log kept besides? Redis ignores it
+
 _TEMPORARY: Final = re.compile(r"temp-\d+\.rdb")
 
 
@@ -54,15 +56,17 @@ class RdbPersistence(Persistence):
     ``last_save``  Unix seconds of the last good snapshot, at first of the start
     ``last_ok``    False once a background save failed, until the next success
     ``saves``      snapshots that were tried
+    ``beside_log`` a log is kept besides, which is the first to be loaded: the file says so
     """
 
     name: ClassVar[str] = "rdb"
 
-    def __init__(self, host: Host) -> None:
+    def __init__(self, host: Host, *, beside_log: bool = False) -> None:
         super().__init__(host)
         self.last_save = int(time.time())
         self.last_ok = True
         self.saves = 0
+        self.beside_log = beside_log
         self.keys_loaded = 0
         self.keys_expired = 0
         self._last_try = 0.0
@@ -71,7 +75,7 @@ class RdbPersistence(Persistence):
         self._scheduled = False
         self._refusing = False
         self._child: Child | None = None
-        self._writing = _Snapshot(host)  # what the child does
+        self._writing = _Snapshot(host, beside_log)  # what the child does
         self._dirty_before = 0
         for option in ("save", "stop-writes-on-bgsave-error"):
             host.config.subscribe(option, self._on_option)
@@ -83,7 +87,9 @@ class RdbPersistence(Persistence):
         name = str(config["dbfilename"])
         claims = (name, *_temporary_files(storage))
         stat = storage.stat(name) if name else None
-        return Found((), claims) if stat is None else Found((name,), claims, stat.mtime)
+        if stat is None:
+            return Found((), claims)
+        return Found((name,), claims, stat.mtime, secondary=was_beside_log(storage, name) is True)
 
     def load(self, loader: Loader) -> None:
         config, storage, log = self.host.config, self.host.storage, self.host.log
@@ -128,7 +134,7 @@ class RdbPersistence(Persistence):
         """SAVE. Raises PersistenceError; the last snapshot is in place then, writes go on."""
         self._end_child()  # it knows less than we do, and must not rename after us
         try:
-            _Snapshot(self.host).write(view)
+            _Snapshot(self.host, self.beside_log).write(view)
         except OSError as error:
             self._report(error)
             self.host.saved("rdb", str(error))
@@ -142,7 +148,7 @@ class RdbPersistence(Persistence):
         self.saves += 1
         self._last_try = time.time()
         self._dirty_before = host.dirty
-        self._writing = _Snapshot(host)
+        self._writing = _Snapshot(host, self.beside_log)
         try:
             self._child = host.background("rdb", self._writing.write)
         except PersistenceError as error:
@@ -307,11 +313,22 @@ class RdbPersistence(Persistence):
             self.snapshot(self.host.view())
 
 
+def was_beside_log(storage: Storage, name: str) -> bool | None:
+    """Was this snapshot taken while a log was kept besides? None if its writer does not say."""
+    try:
+        with storage.open(name) as file:
+            said = format.read_aux(Reader(file, path=name)).get(LOG_FIELD)
+    except (OSError, CorruptData):
+        return None  # whoever loads it will tell
+    return None if said is None else said == b"yes"
+
+
 class _Snapshot:
     """A snapshot in the making. CONFIG SET does not change what it will be, nor where."""
 
-    def __init__(self, host: Host) -> None:
+    def __init__(self, host: Host, beside_log: bool) -> None:
         config = host.config
+        self._aux = {LOG_FIELD: "yes" if beside_log else "no"}
         self._storage = host.storage
         self._name = str(config["dbfilename"])
         self._compress = bool(config["rdbcompression"])
@@ -331,6 +348,7 @@ class _Snapshot:
                     _Sink(file).write if self._sync_often else file.append,
                     compress=self._compress,
                     checksum=self._checksum,
+                    aux=self._aux,
                     progress=done,
                 )
                 file.sync()

@@ -277,6 +277,16 @@ def read(
     return contents
 
 
+def read_aux(reader: Reader) -> dict[str, bytes]:
+    """The AUX fields at the head of a file; raises CorruptData if it is no RDB file."""
+    _read_header(reader)
+    fields: dict[str, bytes] = {}
+    while not reader.at_end() and reader.byte() == AUX:
+        name = reader.string().decode("utf-8", "replace")
+        fields[name] = reader.string()
+    return fields
+
+
 def _read_header(reader: Reader) -> int:
     header = reader.take(9)
     magic, digits = header[:5], header[5:]
