@@ -83,3 +83,23 @@ def test_a_policy_that_is_not_installed_is_named_with_what_to_do(tmp_path: Path)
         start_kvcore(tmp_path, "--persistence", "sqlite")
     assert refused.value.returncode == 1
     assert "persistence 'sqlite' is not installed" in str(refused.value.log)
+
+
+@pytest.mark.usefixtures("_on_path")
+def test_it_passes_the_conformance_kit_as_far_as_it_claims(tmp_path: Path) -> None:
+    suite = tmp_path / "test_conformance.py"
+    suite.write_bytes((PACKAGE / suite.name).read_bytes())
+    run = subprocess.run(
+        [
+            *(sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-W", "error"),
+            *("--rootdir", str(tmp_path), str(suite)),
+        ],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert run.returncode == 0, run.stdout
+    assert " passed" in run.stdout
+    # What is left out is said, with the claim that would bring it back.
+    assert "persistence sqlite does not claim storage: " in run.stdout

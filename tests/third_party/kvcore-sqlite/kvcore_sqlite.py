@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from typing import Any
 
@@ -20,6 +21,7 @@ class SqlitePersistence(Persistence):
     def __init__(self, host: Host) -> None:
         super().__init__(host)
         self.path = host.storage.describe(str(host.config["sqlite-file"]))
+        os.makedirs(host.storage.describe(), exist_ok=True)  # kvcore makes it before it loads
         self.db = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False)
         self.db.execute("PRAGMA synchronous = FULL")
         self.db.execute(
