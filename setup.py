@@ -22,6 +22,8 @@ HOT = [
     "kvcore/resp.py",
     "kvcore/datatype.py",
     "kvcore/keyspace.py",
+    "kvcore/entries.py",
+    "kvcore/cold.py",
     "kvcore/command.py",
     "kvcore/digest.py",
     "kvcore/engine.py",

@@ -1,11 +1,18 @@
-"""The record by which a family declares its data type, and the limits that encodings obey."""
+"""The record by which a family declares its data type, and the limits that encodings obey.
+
+A type that is ``small`` at times lies in the keyspace in two forms: as an instance of its class
+(a `Value`), and packed, as in an RDB file (see kvcore.packed). Its family writes nothing twice for
+that: ``save`` packs, ``load`` unpacks, and the packed form's record is derived from the type's.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, Final
 
 from kvcore.codec.rdb import Reader, Writer
+from kvcore.errors import CorruptData
+from kvcore.packed import Packed, form
 
 
 class Limits:
@@ -37,6 +44,35 @@ class Limits:
         self.zset_max_listpack_value = 64
 
 
+def _unlimited() -> Limits:
+    """Limits under which what was packed keeps its compact encoding."""
+    limits = Limits()
+    limits.list_max_listpack_size = -5
+    limits.hash_max_listpack_entries = limits.hash_max_listpack_value = _ANY
+    limits.set_max_intset_entries = _ANY
+    limits.set_max_listpack_entries = limits.set_max_listpack_value = _ANY
+    limits.zset_max_listpack_entries = limits.zset_max_listpack_value = _ANY
+    return limits
+
+
+MOST_PACKED: Final = 512
+"""Elements of a value that is `DataType.small`: packing it must not take long."""
+
+_ANY: Final = 1 << 62
+_UNLIMITED: Final = _unlimited()
+
+
+class Value:
+    """Base of the values that may be packed while nobody touches them.
+
+    ``hot``  it was looked up since kvcore.cold last came by; a new one is
+    """
+
+    __slots__ = ("hot",)
+
+    hot: bool
+
+
 class DataType:
     """One Redis type: how it is named, digested, copied, saved and loaded.
 
@@ -53,6 +89,14 @@ class DataType:
     ``copy``         value -> an independent value
     ``digest``       value -> 20 bytes, as DEBUG DIGEST mixes them: see kvcore.digest
     ``length``       value -> elements (1 for a string); what lazy freeing goes by
+
+    What packing asks of a type whose classes derive from `Value`, None where it does not apply:
+
+    ``small``        value -> may it be packed: its encoding is compact, and what ``save`` writes
+                     under ``rdb_code`` comes back from ``load`` with the same encoding if the
+                     limits allow any
+    ``take``         code, reader, limits -> the payload as it lies, undecoded; None, with nothing
+                     consumed, if ``load`` would not make it `small`, or that cannot be seen
 
     What SORT asks of a type, None where it does not apply:
 
@@ -76,6 +120,9 @@ class DataType:
     elements: Callable[[Any], list[bytes]] | None
     build: Callable[[list[bytes], Limits], Any] | None
     field: Callable[[Any, bytes], bytes | None] | None
+    small: Callable[[Any], bool] | None
+    take: Callable[[int, Reader, Limits], bytes | None] | None
+    forms: list[PackedForm]
 
     def __init__(
         self,
@@ -95,6 +142,8 @@ class DataType:
         elements: Callable[[Any], list[bytes]] | None = None,
         build: Callable[[list[bytes], Limits], Any] | None = None,
         field: Callable[[Any, bytes], bytes | None] | None = None,
+        small: Callable[[Any], bool] | None = None,
+        take: Callable[[int, Reader, Limits], bytes | None] | None = None,
     ) -> None:
         self.name = name
         self.number = number
@@ -111,19 +160,107 @@ class DataType:
         self.elements = elements
         self.build = build
         self.field = field
+        self.small = small
+        self.take = take
+        self.forms = [] if small is None else [PackedForm(code, self) for code in rdb_codes]
+
+
+class PackedForm:
+    """How the payloads of one RDB code lie in the keyspace, and the `DataType` that they have.
+
+    ``cls``     the class of such values: ``form.cls(payload)``
+    ``base``    the live values' type
+    ``record``  the packed values' type: it writes the payload as it lies, and decodes it for
+                whatever asks for more
+    """
+
+    code: int
+    cls: type[Packed]
+    base: DataType
+    record: DataType
+
+    def __init__(self, code: int, base: DataType) -> None:
+        self.code = code
+        self.base = base
+        self.cls = form(f"Packed{base.name.capitalize()}{code}")
+        self.record = DataType(
+            base.name,
+            number=base.number,
+            classes=(self.cls,),
+            rdb_codes=(),
+            encoding=self._encoding,
+            rdb_code=self._rdb_code,
+            save=self._save,
+            load=base.load,
+            rewrite=self._rewrite,
+            copy=self._copy,
+            digest=self._digest,
+            length=self._length,
+            elements=None if base.elements is None else self._elements,
+            build=base.build,
+            field=None if base.field is None else self._field,
+        )
+
+    def unpack(self, payload: bytes, key: bytes | None = None) -> Any:
+        """The live value, made anew; raises CorruptData, which names the key."""
+        reader = Reader(bytes(payload))
+        try:
+            value = self.base.load(self.code, reader, _UNLIMITED)
+            if not reader.at_end():
+                raise reader.fail("something follows it")
+        except CorruptData as error:
+            where = "" if key is None else f" at key {key[:64]!r}"
+            raise CorruptData(f"the {self.base.name}{where} is damaged: {error.why}") from None
+        return value
+
+    def _encoding(self, payload: bytes, limits: Limits) -> str:
+        return self.base.encoding(self.unpack(payload), limits)
+
+    def _rdb_code(self, payload: bytes) -> int:
+        return self.code
+
+    def _save(self, payload: bytes, writer: Writer) -> None:
+        writer.raw(payload)
+
+    def _rewrite(self, key: bytes, payload: bytes) -> Iterator[list[bytes]]:
+        return self.base.rewrite(key, self.unpack(payload, key))
+
+    def _copy(self, payload: bytes) -> bytes:
+        return payload
+
+    def _digest(self, payload: bytes, seed: bytes) -> bytes:
+        return self.base.digest(self.unpack(payload), seed)
+
+    def _length(self, payload: bytes) -> int:
+        return self.base.length(self.unpack(payload))
+
+    def _elements(self, payload: bytes) -> list[bytes]:
+        assert self.base.elements is not None
+        return self.base.elements(self.unpack(payload))
+
+    def _field(self, payload: bytes, field: bytes) -> bytes | None:
+        assert self.base.field is not None
+        return self.base.field(self.unpack(payload), field)
 
 
 class TypeRegistry:
-    """All data types of a store, found by a value's class or by an RDB type byte."""
+    """All data types of a store, found by a value's class or by an RDB type byte.
+
+    ``forms`` and ``form_of`` are the packed forms by RDB code and by class.
+    """
 
     by_class: dict[type, DataType]
     by_code: dict[int, DataType]
     by_name: dict[str, DataType]
+    forms: dict[int, PackedForm]
+    form_of: dict[type, PackedForm]
 
     def __init__(self) -> None:
         self.by_class = {}
         self.by_code = {}
         self.by_name = {}
+        self.forms = {}
+        self.form_of = {}
 
     def add(self, datatype: DataType) -> None:
         """Register a type; raises ValueError if a class or an RDB code is taken."""
@@ -135,7 +272,24 @@ class TypeRegistry:
             if code in self.by_code:
                 raise ValueError(f"RDB code {code} already belongs to {self.by_code[code].name}")
             self.by_code[code] = datatype
+        for packed in datatype.forms:
+            self.forms[packed.code] = packed
+            self.form_of[packed.cls] = packed
+            self.by_class[packed.cls] = packed.record
         self.by_name[datatype.name] = datatype
 
     def of(self, value: object) -> DataType:
         return self.by_class[type(value)]
+
+    def pack(self, value: object) -> Packed | None:
+        """The packed form of a live value; None if it has none or is not small."""
+        datatype = self.by_class[type(value)]
+        if datatype.small is None or not datatype.small(value):
+            return None
+        writer = Writer()
+        datatype.save(value, writer)
+        return self.forms[datatype.rdb_code(value)].cls(writer.getvalue())
+
+    def unpack(self, packed: Packed, key: bytes) -> Any:
+        """The live value of a packed one; raises CorruptData, which names the key."""
+        return self.form_of[type(packed)].unpack(packed, key)

@@ -9,6 +9,7 @@ from hashlib import sha1
 from typing import Final
 
 from kvcore.keyspace import Database, Keyspace
+from kvcore.packed import Packed
 
 ZERO: Final = bytes(20)
 
@@ -27,7 +28,10 @@ def mix(digest: bytes, data: bytes) -> bytes:
 
 def of_value(db: Database, key: bytes, value: object, digest: bytes = ZERO) -> bytes:
     """DEBUG DIGEST-VALUE of one key."""
-    datatype = db.keyspace.types.of(value)
+    types = db.keyspace.types
+    if isinstance(value, Packed):
+        value = types.unpack(value, key)
+    datatype = types.of(value)
     digest = mix(digest, datatype.number.to_bytes(4, "big"))
     digest = datatype.digest(value, digest)
     return xor(digest, b"!!expire!!") if db.expiry(key) >= 0 else digest

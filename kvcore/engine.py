@@ -11,7 +11,7 @@ from concurrent.futures import Future
 from typing import Any
 
 from kvcore.command import NEEDS_DATA, PING, WRITE, Command, CommandTable, Context
-from kvcore.errors import CommandError
+from kvcore.errors import CommandError, CorruptData
 from kvcore.keyspace import Keyspace
 from kvcore.persistence import Batch, Persistence
 
@@ -80,6 +80,9 @@ class Engine:
                 observer(ctx, argv)
         try:
             return command.handler(ctx, argv)  # type: ignore[misc]
+        except CorruptData as error:  # in a value that had lain packed (see kvcore.packed)
+            command.failed += 1
+            raise CommandError(f"ERR {error.why}") from error
         except BaseException:
             command.failed += 1
             raise

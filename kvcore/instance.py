@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable
 import structlog
 
 from kvcore import families, plugins, snapshot, startup
+from kvcore.cold import ColdRound
 from kvcore.config import Config
 from kvcore.datatype import TypeRegistry
 from kvcore.engine import Engine
@@ -73,6 +74,7 @@ class Instance(Host):
         self.storage = storage or LocalStorage(str(config["dir"]))
         self.plugins = plugins.Plugins([families, *hooks])
         self.keyspace = Keyspace(int(config["databases"]))
+        self.cold = ColdRound(self.keyspace)
         self.engine = Engine(self.keyspace)
         self.engine.instance = self
         self.engine.loading(True)  # until `load` is over: a server listens before it begins
@@ -200,6 +202,9 @@ class Instance(Host):
         finally:
             if collecting:
                 gc.enable()
+            for db in self.keyspace.databases:  # the files may have promised more
+                db.entries.trim()
+                db.expires.trim()
             self.keyspace.expiring = True
         self.keyspace.dirty = 0
         self.keyspace.replaced = False
@@ -248,6 +253,8 @@ class Instance(Host):
         engine = self.engine
         self.rates.sample(time.monotonic(), engine.processed, engine.received, engine.sent)
         self.keyspace.expire_some()
+        if self.active_child is None:
+            self.cold.step(time.monotonic())
         self.engine.commit()
         self.persistence.cron(time.time() if now is None else now)
 

@@ -6,12 +6,13 @@ breaks WATCHes, tells key events, and, where the persistence policy asks for it,
 touched keys. Effects other than the command itself (an expired key's DEL, a rewritten command) go
 through `Keyspace.propagate`.
 
-Values: strings are plain ``bytes`` or ``int``; everything else is an instance of a family's class.
+Values: strings are plain ``bytes`` or ``int``; everything else is an instance of a family's class,
+or lies packed (see kvcore.packed) until `lookup` or `find` put the live value in its place.
 
 **A stable view** (`Keyspace.freeze`) is a copy of every table, and a table's copy is lazy. What may
 be changed in place, it keeps by one rule: **a command changes only a value that `Database.find`
-gave it**; `lookup` and `peek` are for reading. While a view is open, `find` puts a copy (which is
-lazy too, where the value is large) in place of a value that the view still needs.
+gave it**; `lookup`, `glance` and `peek` are for reading. While a view is open, `find` puts a copy
+(which is lazy too, where the value is large) in place of a value that the view still needs.
 """
 
 from __future__ import annotations
@@ -21,7 +22,8 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Final
 
-from kvcore.datatype import Limits, TypeRegistry
+from kvcore.datatype import Limits, TypeRegistry, Value
+from kvcore.packed import Packed
 from kvcore.table import SHARD, Table
 
 KeyEvent = Callable[[int, str, bytes], None]
@@ -71,6 +73,11 @@ class Database:
         value = self.entries.get(key)
         if value is not None and (self.expires.count == 0 or not self._expire_if_due(key)):
             self.keyspace.hits += 1
+            if type(value) is not bytes:
+                if isinstance(value, Value):
+                    value.hot = True
+                elif isinstance(value, Packed):
+                    return self._unpack(key, value)
             return value
         self.keyspace.misses += 1
         return None
@@ -80,15 +87,43 @@ class Database:
         expired. No statistics."""
         value = self.entries.get(key)
         if value is not None and (self.expires.count == 0 or not self._expire_if_due(key)):
+            if type(value) is bytes:
+                return value
+            if isinstance(value, Value):
+                value.hot = True
+            elif isinstance(value, Packed):
+                return self._unpack(key, value)
             return value if self.frozen is None else self._spare(key, value)
         return None
 
+    def glance(self, key: bytes) -> object | None:
+        """As `lookup`, but the value as it is stored: for what takes values of any type."""
+        value = self.peek(key)
+        if value is None:
+            self.keyspace.misses += 1
+        else:
+            self.keyspace.hits += 1
+        return value
+
     def peek(self, key: bytes) -> object | None:
-        """The value for a look at it: no statistics, and it must not be changed."""
+        """The value as it is stored, live or packed, for a look at it: no statistics, and it must
+        not be changed."""
         value = self.entries.get(key)
         if value is not None and (self.expires.count == 0 or not self._expire_if_due(key)):
             return value
         return None
+
+    def movable(self, key: bytes) -> object | None:
+        """As `find`, but a packed value stays so: for what gives it another place."""
+        value = self.peek(key)
+        return value if isinstance(value, Packed) else self.find(key)
+
+    def _unpack(self, key: bytes, packed: Packed) -> object:
+        """Put the live value in the place of a packed one; raises CorruptData, and it stays."""
+        value: object = self.keyspace.types.unpack(packed, key)
+        self.entries.set(key, value)
+        self.keyspace.unpacked += 1
+        return value
 
     def exists(self, key: bytes) -> bool:
         return self.peek(key) is not None
@@ -246,6 +281,7 @@ class Keyspace:
     ``now``        Unix milliseconds, one reading for all commands that arrived together
     ``expiring``   False while a file is loaded
     ``frozen``     a view is open; ``copied`` bytes of values so far (see `spared`)
+    ``unpacked``   how many packed values were touched
     """
 
     databases: list[Database]
@@ -267,6 +303,7 @@ class Keyspace:
     misses: int
     expired: int
     evicted: int
+    unpacked: int
 
     def __init__(self, databases: int = 16) -> None:
         self.types = TypeRegistry()
@@ -287,6 +324,7 @@ class Keyspace:
         self.misses = 0
         self.expired = 0
         self.evicted = 0
+        self.unpacked = 0
         self.databases = [Database(self, index) for index in range(databases)]
 
     def tick(self) -> int:
@@ -383,7 +421,7 @@ class Keyspace:
         return self.expired - before
 
     def walk(self) -> Iterator[tuple[Database, bytes, object]]:
-        """Every (database, key, value); the keyspace must not change meanwhile."""
+        """Every (database, key, value as stored); the keyspace must not change meanwhile."""
         for db in self.databases:
             for key, value in db.entries.items():
                 yield db, key, value

@@ -11,6 +11,7 @@ from kvcore.command import MAY_REPLICATE, WRITE, Command, Context
 from kvcore.datatype import Limits, TypeRegistry
 from kvcore.engine import Engine
 from kvcore.errors import CommandError, CorruptData, KvcoreError
+from kvcore.packed import Packed
 from kvcore.persistence import Loader
 
 _ABORT_CHECK: Final = 0xFF  # keys between two looks at whether to go on, less one
@@ -27,6 +28,8 @@ class EngineLoader(Loader):
     another thread to stop the load at its next report. With ``merge``, a key that is there
     already gives way to the one that is loaded.
     """
+
+    takes_packed = True
 
     def __init__(
         self,
@@ -66,6 +69,18 @@ class EngineLoader(Loader):
         self.keys += 1
         if self.keys & _ABORT_CHECK == 0:
             self._check_abort()
+
+    def expect(self, db: int, keys: int, expiring: int) -> None:
+        databases = self._keyspace.databases
+        if db < len(databases):
+            databases[db].entries.reserve(keys)
+            databases[db].expires.reserve(expiring)
+
+    def verify(self) -> None:
+        types = self._keyspace.types
+        for _, key, value in self._keyspace.walk():
+            if isinstance(value, Packed):
+                types.unpack(value, key)
 
     def replay(self, db: int, argv: list[bytes]) -> None:
         databases = self._keyspace.databases

@@ -83,7 +83,12 @@ class Found:
 
 
 class Loader:
-    """The two doors through which data enters a store that starts; given to `Persistence.load`."""
+    """The two doors through which data enters a store that starts; given to `Persistence.load`.
+
+    ``takes_packed``  values may come packed (see kvcore.packed)
+    """
+
+    takes_packed: bool = False
 
     def restore(self, db: int, key: bytes, value: object, expiry: int = -1) -> None:
         """A key of a snapshot. ``value`` as a data type's ``load`` made it; ``expiry`` Unix ms.
@@ -91,6 +96,15 @@ class Loader:
         Raises CorruptData if the key exists already or the database is out of range.
         """
         raise NotImplementedError
+
+    def expect(self, db: int, keys: int, expiring: int) -> None:
+        """A hint that so many keys will be restored, of which so many expire."""
+
+    def verify(self) -> None:
+        """Look at what was restored packed: no checksum has told that it is not damaged.
+
+        Raises CorruptData.
+        """
 
     def replay(self, db: int, argv: list[bytes]) -> None:
         """A command of a log, executed as it was then; nothing is journalled again.

@@ -13,7 +13,7 @@ from tests.support import RedisServer, start_kvcore
 
 @pytest.fixture(scope="session")
 def compare(oracle: RedisServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Compare]:
-    """Runs a script three ways; see tests.scripts."""
+    """Runs a script in every way; see tests.scripts."""
     with (
         start_kvcore(tmp_path_factory.mktemp("ours"), "--persistence", "none") as ours,
         kvcore.open(

@@ -1,4 +1,4 @@
-r"""Scripts of commands that run three ways, and must be answered alike.
+r"""Scripts of commands that run four ways, and must be answered alike.
 
     def test_counting(compare: Compare) -> None:
         compare(r'''
@@ -7,8 +7,9 @@ r"""Scripts of commands that run three ways, and must be answered alike.
             unordered: SMEMBERS s
             ''')
 
-A script runs embedded, on our server and on a real redis-server, on the servers in RESP2 and in
-RESP3, each time from an empty store. Redis' replies are what the others must answer, down to
+A script runs embedded, embedded with every value packed before every command (see kvcore.packed),
+on our server and on a real redis-server, on the servers in RESP2 and in RESP3, each time from an
+empty store. Redis' replies are what the others must answer, down to
 their types on the wire and the texts of errors; then DEBUG DIGEST must be the same.
 
 Arguments are quoted as redis-cli quotes them. A word before the command loosens the comparison
@@ -36,6 +37,7 @@ from typing import IO, Any, Final, Literal, get_args
 import attrs
 
 import kvcore
+from kvcore.cold import pack_all
 from kvcore.config.grammar import quote_if_needed, split_args
 from kvcore.errors import CommandError
 from kvcore.resp import encode3, pack
@@ -207,13 +209,17 @@ def _batches(steps: Sequence[Step]) -> Iterable[list[Step]]:
     yield batch
 
 
-def run_embedded(store: kvcore.Store, steps: Sequence[Step]) -> list[object]:
+def run_embedded(
+    store: kvcore.Store, steps: Sequence[Step], *, packed: bool = False
+) -> list[object]:
     """Run a script in this process; the values as RESP3 would write them."""
     store.execute(b"RESET")
     store.execute(b"FLUSHALL")
     replies: list[object] = []
     for step in [*steps, *_END]:
         time.sleep(step.wait / 1000)
+        if packed:
+            pack_all(store.instance.keyspace)
         value: object
         try:
             value = store.execute(*step.argv)
@@ -273,9 +279,11 @@ class Compare:
         expected2, expected3 = [connection.run(steps) for connection in self._redis]
         actual2, actual3 = [connection.run(steps) for connection in self._ours]
         embedded = run_embedded(self._store, steps)
+        packed = run_embedded(self._store, steps, packed=True)
         self._check("RESP2", steps, expected2, actual2)
         self._check("RESP3", steps, expected3, actual3)
         self._check("embedded", steps, expected3, embedded)
+        self._check("embedded and packed", steps, expected3, packed)
 
     def _check(
         self, way: str, steps: list[Step], expected: list[object], actual: list[object]

@@ -74,6 +74,16 @@ class AsDict(RuleBasedStateMachine):
         self.table.clear()
         self.model.clear()
 
+    @precondition(lambda self: not self.model)
+    @rule(promised=st.integers(0, 3000), came=st.integers(0, 600))
+    def fill_as_promised(self, promised: int, came: int) -> None:
+        self.table.reserve(promised)
+        for number in range(came):
+            assert self.table.set(key(number), number)
+            self.model[key(number)] = number
+        assert dict(self.table.items()) == self.model
+        self.table.trim()
+
     @rule()
     def make_a_copy(self) -> None:
         self.copies.append((self.table.copy(), self.model.copy()))
@@ -114,6 +124,7 @@ class AsDict(RuleBasedStateMachine):
         self.table.check()
         assert self.table.count == len(self.table) == len(self.model)
         assert dict(self.table.items()) == self.model
+        assert dict(zip(self.table.keys(), self.table.values())) == self.model
         assert sorted(self.table.keys()) == sorted(self.table) == sorted(self.model)
         for table, model in self.copies:
             table.check()
@@ -275,6 +286,19 @@ def test_a_copy_that_is_drained_has_what_there_was(start: int, sizes: list[int])
     for each in list(table.keys()):
         table.pop(each)
     assert list(copy.items()) == []
+
+
+def test_room_that_was_reserved_is_filled_without_a_split() -> None:
+    table = Table()
+    table.reserve(10_000)
+    shards = table._shards.copy()
+    for number in range(10_000):
+        table.set(key(number), number)
+    assert [old is new for old, new in zip(shards, table._shards)].count(False) == 0
+    table.check()
+    table.reserve(10**9)  # not empty: nothing happens
+    assert len(table) == 10_000
+    table.check()
 
 
 def test_what_was_drained_is_not_copied_any_more() -> None:

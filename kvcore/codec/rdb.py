@@ -43,6 +43,12 @@ _LZF: Final = 3
 _BYTE: Final = [bytes([n]) for n in range(256)]
 _NINE: Final = 57
 
+#: Bytes that `Reader.span` takes at most: what a longer value is made of should not stay packed.
+LONGEST_SPAN: Final = 1 << 14
+
+_LISTPACK_OVERHEAD: Final = 7
+_LISTPACK_UNCOUNTED: Final = 65535
+
 
 class Reader:
     """Takes RDB primitives off `source`, front to back, in constant memory.
@@ -94,6 +100,11 @@ class Reader:
     def offset(self) -> int:
         """How many bytes have been consumed."""
         return self._base + self._pos
+
+    @property
+    def left(self) -> int:
+        """How many bytes are left, -1 if unknown."""
+        return -1 if self._unread < 0 else self._unread + self._end - self._pos
 
     @property
     def crc(self) -> int:
@@ -250,7 +261,14 @@ class Reader:
             return self._lzf(start)
         if value > _INT_32:
             raise self.fail(f"unknown string encoding {value}", offset=start)
-        return int.from_bytes(self.take(1 << value), "little", signed=True)
+        number = self.byte()
+        if value == 0:
+            return number - 0x100 if number >= 0x80 else number
+        number |= self.byte() << 8
+        if value == 1:
+            return number - 0x10000 if number >= 0x8000 else number
+        number |= self.byte() << 16 | self.byte() << 24
+        return number - 0x100000000 if number >= 0x80000000 else number
 
     def _lzf(self, start: int) -> bytes:
         packed_size = self.length()
@@ -260,6 +278,90 @@ class Reader:
             return lzf.decompress(packed, size)
         except ValueError as error:
             raise self.fail(str(error), offset=start) from None
+
+    # -- values as they lie --------------------------------------------------------------------
+
+    def peek(self) -> int:
+        """The next byte, not consumed; -1 if it is not at hand."""
+        return self._window[self._pos] if self._pos < self._end else -1
+
+    def span(self, prefix: bytes, strings: int, longest: int = LONGEST_SPAN) -> bytes | None:
+        """These bytes and so many strings behind them as they lie, not decoded.
+
+        None, and nothing is consumed, where something else lies here, where a string is longer
+        than ``longest`` (once it is decoded), or where they are not all at hand: a file is read
+        in pieces of a megabyte, and a span may cross two of them.
+        """
+        window = self._window
+        start = self._pos
+        if prefix and not window.startswith(prefix, start):
+            return None
+        pos = start + len(prefix)
+        stop = min(self._end, start + LONGEST_SPAN)
+        for _ in range(strings):
+            if pos >= stop:
+                return None
+            first = window[pos]
+            if first < 0x40:
+                if first > longest:
+                    return None
+                pos += 1 + first
+            else:
+                pos = self._string_end(pos, stop, longest)
+                if pos < 0:
+                    return None
+        if pos > stop:
+            return None
+        self._pos = pos
+        return window[start:pos]
+
+    def _string_end(self, pos: int, stop: int, longest: int) -> int:
+        """Where the string at ``pos`` ends, whose first byte is in the window; -1: see `span`."""
+        window = self._window
+        first = window[pos]
+        if first < 0x80:
+            size = self._short_length(pos, stop)
+            return pos + 2 + size if 0 <= size <= longest else -1
+        if first == _ENCODED | _LZF:
+            packed = self._short_length(pos + 1, stop)
+            if packed < 0:
+                return -1
+            pos += 2 if packed < 0x40 else 3
+            size = self._short_length(pos, stop)
+            if not 0 <= size <= longest:
+                return -1
+            return pos + packed + (1 if size < 0x40 else 2)
+        return pos + 1 + (1 << (first & 3)) if _ENCODED <= first <= _ENCODED | _INT_32 else -1
+
+    def _short_length(self, pos: int, stop: int) -> int:
+        """The length of 6 or 14 bits, in its shortest form, at a place; -1 if there is none."""
+        if pos + 1 >= stop:
+            return -1
+        first = self._window[pos]
+        if first < 0x40:
+            return first
+        size = (first & 0x3F) << 8 | self._window[pos + 1]
+        return size if first < 0x80 and size >= 0x40 else -1
+
+    def span_listpack(self, prefix: bytes, most: int, longest: int = LONGEST_SPAN) -> bytes | None:
+        """As `span`, of one string that holds a listpack of at most ``most`` entries."""
+        # An entry takes 2 bytes at least: of a short listpack the length tells enough.
+        enough = _LISTPACK_OVERHEAD + 2 * most
+        span = self.span(prefix, 1, min(enough, longest))
+        if span is not None or longest <= enough:
+            return span
+        span = self.span(prefix, 1, longest)
+        if span is None:
+            return None
+        try:
+            head = Reader(span[len(prefix) :]).string()[4:6]
+        except CorruptData:
+            return span  # for whoever unpacks it to tell
+        count = int.from_bytes(head, "little")
+        if count <= most and count != _LISTPACK_UNCOUNTED:
+            return span
+        self._pos -= len(span)
+        return None
 
     # -- numbers -----------------------------------------------------------------------------
 

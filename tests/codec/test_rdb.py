@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import math
 import os
@@ -14,6 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from kvcore.codec import listpack
 from kvcore.codec.crc64 import crc64
 from kvcore.codec.numbers import parse_int
 from kvcore.codec.rdb import Reader, Writer
@@ -224,6 +226,100 @@ class TestReading:
         assert math.isnan(reader.text_double())
         with pytest.raises(CorruptData, match="invalid double b'nope'"):
             reader.text_double()
+
+
+def container(strings: list[bytes], compress: bool) -> bytes:
+    writer = Writer(compress=compress)
+    for each in strings:
+        writer.string(each)
+    return writer.getvalue()
+
+
+class TestSpans:
+    """Values as they lie: exactly the bytes that decoding them would have consumed."""
+
+    @settings(deadline=None)
+    @given(texts=st.lists(strings, max_size=5), compress=st.booleans(), tail=st.binary(max_size=3))
+    def test_a_span_ends_where_decoding_does(
+        self, texts: list[bytes], compress: bool, tail: bytes
+    ) -> None:
+        data = container(texts, compress)
+        reader = Reader(b"\x07" + data + tail, checksum=True)
+        reader.byte()
+        span = reader.span(b"", len(texts))
+        if span is None:
+            assert len(data) > 1000 or max(map(len, texts)) >= 1 << 14
+            assert reader.offset == 1
+        else:
+            assert span == data
+            assert reader.crc == crc64(b"\x07" + data)
+            assert reader.take(len(tail)) == tail
+
+    @given(texts=st.lists(strings, min_size=1, max_size=5), compress=st.booleans(), data=st.data())
+    def test_no_string_is_longer_than_asked_for(
+        self, texts: list[bytes], compress: bool, data: st.DataObject
+    ) -> None:
+        longest = max(map(len, texts))
+        reader = Reader(container(texts, compress))
+        if longest >= 12:  # what is written as an integer has no length
+            assert reader.span(b"", len(texts), longest - 1) is None
+            assert reader.offset == 0
+        if reader.span(b"", len(texts)) is not None:
+            reader = Reader(container(texts, compress))
+            assert reader.span(b"", len(texts), max(longest, 1)) is not None
+
+    @given(data=st.binary(max_size=40), strings=st.integers(0, 3))
+    def test_any_bytes_give_a_span_that_decodes_or_none(self, data: bytes, strings: int) -> None:
+        reader = Reader(data)
+        span = reader.span(b"", strings)
+        if span is None:
+            assert reader.offset == 0
+            return
+        assert data.startswith(span)
+        decoder = Reader(span)
+        with contextlib.suppress(CorruptData):  # LZF that is none
+            for _ in range(strings):
+                decoder.string()
+            assert decoder.at_end()
+
+    def test_the_prefix_must_be_there(self) -> None:
+        reader = Reader(b"\x01\x02\x01a")
+        assert reader.span(b"\x01\x01", 1) is None
+        assert reader.offset == 0
+        assert reader.span(b"\x01\x02", 1) == b"\x01\x02\x01a"
+        assert reader.at_end()
+        assert reader.peek() == -1
+
+    def test_a_value_that_crosses_two_pieces_of_a_file_is_left_to_decode(self) -> None:
+        text = b"x" * 50
+        data = container([text] * 30_000, compress=False)
+        reader = Reader(io.BytesIO(data), checksum=True)
+        spans = 0
+        for _ in range(30_000):
+            if reader.span(b"", 1) is None:
+                assert reader.string() == text
+            else:
+                spans += 1
+        assert 29_990 <= spans < 30_000
+        assert reader.crc == crc64(data)
+
+    @settings(deadline=None)
+    @given(
+        items=st.lists(strings.filter(lambda text: len(text) < 500), max_size=60),
+        most=st.integers(0, 70),
+        compress=st.booleans(),
+    )
+    def test_the_entries_of_a_listpack_are_counted(
+        self, items: list[bytes], most: int, compress: bool
+    ) -> None:
+        data = container([listpack.encode(items)], compress)
+        reader = Reader(b"\x01\x02" + data)
+        span = reader.span_listpack(b"\x01\x02", most)
+        if len(items) <= most and len(data) < 1 << 13:
+            assert span == b"\x01\x02" + data
+        elif len(items) > most:
+            assert span is None
+            assert reader.offset == 0
 
 
 class TestSources:

@@ -18,8 +18,8 @@ from typing import Final
 
 from kvcore import digest
 from kvcore.codec import listpack, ziplist, zipmap
-from kvcore.codec.rdb import Reader, Writer
-from kvcore.datatype import DataType, Limits
+from kvcore.codec.rdb import LONGEST_SPAN, Reader, Writer
+from kvcore.datatype import MOST_PACKED, DataType, Limits
 from kvcore.families.hashes.value import LISTPACK, Hash
 
 RDB_HASH: Final = 4
@@ -88,6 +88,18 @@ def _unpack(code: int, reader: Reader) -> dict[bytes, bytes]:
     return fields
 
 
+def _small(value: Hash) -> bool:
+    return (
+        value.encoding == LISTPACK and len(value) <= MOST_PACKED and value.weight() <= LONGEST_SPAN
+    )
+
+
+def _take(code: int, reader: Reader, limits: Limits) -> bytes | None:
+    if code != RDB_HASH_LISTPACK:
+        return None
+    return reader.span_listpack(b"", 2 * limits.hash_max_listpack_entries)
+
+
 def _rewrite(key: bytes, value: Hash) -> Iterator[list[bytes]]:
     argv = [b"HMSET", key]
     for field, text in value.pairs():
@@ -125,4 +137,6 @@ TYPE = DataType(
     digest=_digest,
     length=len,
     field=Hash.get,
+    small=_small,
+    take=_take,
 )

@@ -12,6 +12,7 @@ from itertools import islice
 from random import random as fraction
 from typing import Final, cast
 
+from kvcore.datatype import Value
 from kvcore.table import Table
 
 LISTPACK: Final = "listpack"
@@ -20,7 +21,7 @@ HASHTABLE: Final = "hashtable"
 _FLAT: Final = 512
 
 
-class Hash:
+class Hash(Value):
     """Limits are hash-max-listpack-entries and hash-max-listpack-value."""
 
     __slots__ = ("_fields", "encoding")
@@ -29,6 +30,7 @@ class Hash:
     _fields: dict[bytes, bytes] | Table
 
     def __init__(self) -> None:
+        self.hot = True
         self.encoding = LISTPACK
         self._fields = {}
 
@@ -84,6 +86,10 @@ class Hash:
     def delete(self, field: bytes) -> bool:
         """Take a field out; returns True if it was there."""
         return self._fields.pop(field, None) is not None
+
+    def weight(self) -> int:
+        """The bytes of all fields and values; for small hashes."""
+        return sum(map(len, self.fields())) + sum(map(len, self.values()))
 
     # All fields ----------------------------------------------------------------------------------
 

@@ -50,10 +50,10 @@ def unlink(ctx: Context, argv: list[bytes]) -> object:
 @command("EXISTS", -2, "readonly fast", keys=(1, -1, 1), complexity="O(N)")
 def exists(ctx: Context, argv: list[bytes]) -> object:
     """Determines whether one or more keys exist."""
-    lookup = ctx.db.lookup
+    glance = ctx.db.glance
     count = 0
     for i in range(1, len(argv)):
-        if lookup(argv[i]) is not None:
+        if glance(argv[i]) is not None:
             count += 1
     return count
 
@@ -68,7 +68,7 @@ def touch(ctx: Context, argv: list[bytes]) -> object:
 @command("TYPE", 2, "readonly fast", keys=(1, 1, 1), complexity="O(1)")
 def type_(ctx: Context, argv: list[bytes]) -> object:
     """Determines the type of value stored at a key."""
-    value = ctx.db.lookup(argv[1])
+    value = ctx.db.glance(argv[1])
     return "none" if value is None else ctx.keyspace.types.of(value).name
 
 
@@ -137,7 +137,7 @@ def _put(db: Database, key: bytes, value: object, when: int) -> None:
 
 def _rename(ctx: Context, argv: list[bytes], overwrite: bool) -> bool:
     db, source, target = ctx.db, argv[1], argv[2]
-    value = db.find(source)
+    value = db.movable(source)
     if value is None:
         raise CommandError(NO_SUCH_KEY)
     if source == target:
@@ -184,7 +184,7 @@ def copy(ctx: Context, argv: list[bytes]) -> object:
         i += 1
     if into is ctx.db and source == target:
         raise CommandError(SAME_OBJECT)
-    value = ctx.db.lookup(source)
+    value = ctx.db.glance(source)
     if value is None or (into.exists(target) and not replace):
         return 0
     twin = ctx.keyspace.types.of(value).copy(value)
@@ -200,7 +200,7 @@ def move(ctx: Context, argv: list[bytes]) -> object:
     into = database(ctx, argv[2])
     if into is db:
         raise CommandError(SAME_OBJECT)
-    value = db.find(key)
+    value = db.movable(key)
     if value is None or into.exists(key):
         return 0
     when = db.expiry(key)

@@ -58,7 +58,7 @@ def deserialize(types: TypeRegistry, limits: Limits, payload: bytes) -> object:
 @command("DUMP", 2, "readonly", keys=(1, 1, 1), since="2.6.0", complexity="O(N)")
 def dump(ctx: Context, argv: list[bytes]) -> object:
     """Returns a serialized representation of the value stored at a key."""
-    value = ctx.db.lookup(argv[1])
+    value = ctx.db.glance(argv[1])
     return None if value is None else serialize(ctx.keyspace.types.of(value), value)
 
 

@@ -92,7 +92,7 @@ def pexpireat(ctx: Context, argv: list[bytes]) -> object:
 
 def _remaining(ctx: Context, key: bytes, base: int) -> int:
     """Milliseconds from ``base`` to the key's expiry; -1 if it has none, -2 if there is no key."""
-    if ctx.db.lookup(key) is None:
+    if ctx.db.glance(key) is None:
         return -2
     when = ctx.db.expiry(key)
     return -1 if when < 0 else max(when - base, 0)

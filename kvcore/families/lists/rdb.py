@@ -17,9 +17,9 @@ from typing import Final
 
 from kvcore import digest
 from kvcore.codec import listpack, ziplist
-from kvcore.codec.rdb import Reader, Writer
-from kvcore.datatype import DataType, Limits
-from kvcore.families.lists.value import List
+from kvcore.codec.rdb import LONGEST_SPAN, Reader, Writer
+from kvcore.datatype import MOST_PACKED, DataType, Limits
+from kvcore.families.lists.value import List, max_bytes, max_count
 
 RDB_LIST: Final = 1
 RDB_LIST_ZIPLIST: Final = 10
@@ -123,6 +123,21 @@ def _build(elements: list[bytes], limits: Limits) -> List:
     return List.of(elements, limits.list_max_listpack_size)
 
 
+# Packed ----------------------------------------------------------------------------------------
+
+
+def _small(value: List) -> bool:
+    return len(value) <= MOST_PACKED and 0 < value.weight() <= LONGEST_SPAN
+
+
+def _take(code: int, reader: Reader, limits: Limits) -> bytes | None:
+    """One node, which is a listpack."""
+    if code != RDB_LIST_QUICKLIST_2:
+        return None
+    fill = limits.list_max_listpack_size
+    return reader.span_listpack(b"\x01\x02", max_count(fill), max_bytes(fill))
+
+
 # The rest of the record ---------------------------------------------------------------------------
 
 
@@ -153,4 +168,6 @@ TYPE = DataType(
     length=len,
     elements=List.items,
     build=_build,
+    small=_small,
+    take=_take,
 )

@@ -18,6 +18,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
+from kvcore.datatype import Value
+
 LISTPACK: Final = "listpack"
 QUICKLIST: Final = "quicklist"
 
@@ -30,7 +32,7 @@ _SAFE_BYTES: Final = 8192  # what a limit in elements allows at most
 _EMPTY_LISTPACK: Final = 7
 
 
-class List:
+class List(Value):
     """Indexes and ranges are Redis': negative ones count from the end, ranges include both."""
 
     __slots__ = ("_blocks", "_borrowed", "_gauge", "encoding")
@@ -45,6 +47,7 @@ class List:
     _gauge: int
 
     def __init__(self) -> None:
+        self.hot = True
         self.encoding = LISTPACK
         self._blocks = [[]]
         self._borrowed = None
@@ -81,6 +84,10 @@ class List:
         if count == 1:
             return len(blocks[0])
         return len(blocks[0]) + (count - 2) * _BLOCK + len(blocks[-1])
+
+    def weight(self) -> int:
+        """The bytes of the listpack that holds the list; 0 if none does."""
+        return self._gauge if self.encoding is LISTPACK else 0
 
     # The ends ------------------------------------------------------------------------------------
 
@@ -369,8 +376,8 @@ class List:
         Redis looks at each removal, but converts only what happens to lie in one node.
         """
         count = len(self)
-        most_bytes = _max_bytes(fill) if fill >= 0 else _max_bytes(fill) // 2
-        most = min(_max_count(fill) // 2, most_bytes // 2)  # an entry takes 2 bytes at least
+        most_bytes = max_bytes(fill) if fill >= 0 else max_bytes(fill) // 2
+        most = min(max_count(fill) // 2, most_bytes // 2)  # an entry takes 2 bytes at least
         if count > most:
             self._gauge = count - most
             return
@@ -409,20 +416,20 @@ def _bounds(start: int, stop: int, size: int) -> tuple[int, int]:
     return start, max(start, min(stop + 1, size))
 
 
-def _max_bytes(fill: int) -> int:
+def max_bytes(fill: int) -> int:
     """The most bytes of a listpack (Redis: quicklistNodeLimit)."""
     if fill == ALWAYS_QUICKLIST:
         return 0
     return _SAFE_BYTES if fill >= 0 else 2048 << min(-fill, 5)
 
 
-def _max_count(fill: int) -> int:
+def max_count(fill: int) -> int:
     """The most elements of a listpack."""
-    return max(1, fill) if fill >= 0 else _max_bytes(fill)
+    return max(1, fill) if fill >= 0 else max_bytes(fill)
 
 
 def _exceeds(fill: int, size: int, count: int) -> bool:
-    return size > _max_bytes(fill) or (fill >= 0 and count > _max_count(fill))
+    return size > max_bytes(fill) or (fill >= 0 and count > max_count(fill))
 
 
 def _entry_size(element: bytes) -> int:

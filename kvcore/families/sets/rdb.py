@@ -14,16 +14,18 @@ from typing import Final
 
 from kvcore import digest
 from kvcore.codec import intset, listpack
-from kvcore.codec.rdb import Reader, Writer
-from kvcore.datatype import DataType, Limits
+from kvcore.codec.rdb import LONGEST_SPAN, Reader, Writer
+from kvcore.datatype import MOST_PACKED, DataType, Limits
 from kvcore.families.sets.commands import build
-from kvcore.families.sets.value import INTSET, Set
+from kvcore.families.sets.value import HASHTABLE, INTSET, Set
 
 RDB_SET: Final = 2
 RDB_SET_INTSET: Final = 11
 RDB_SET_LISTPACK: Final = 20
 
 _REWRITTEN_TOGETHER: Final = 64
+_INTSET_HEADER: Final = 8
+_LONGEST_COUNT: Final = 63  # that a length of one byte tells
 
 
 def _rdb_code(value: Set) -> int:
@@ -70,6 +72,26 @@ def _load(code: int, reader: Reader, limits: Limits) -> Set:
     return build(members, limits)
 
 
+def _small(value: Set) -> bool:
+    if value.encoding == HASHTABLE or len(value) > MOST_PACKED or value.weight() > LONGEST_SPAN:
+        return False
+    # Integers alone would come back as an intset.
+    return value.encoding == INTSET or not value.all_integers()
+
+
+def _take(code: int, reader: Reader, limits: Limits) -> bytes | None:
+    """An intset, or few and short members one by one, as Redis 7.0 writes them. Not a listpack:
+    what lies packed is saved as it lies, and before Redis 7.2 none could load it."""
+    if code == RDB_SET_INTSET:
+        return reader.span(b"", 1, _INTSET_HEADER + 2 * limits.set_max_intset_entries)
+    if code != RDB_SET:
+        return None
+    count = reader.peek()
+    if not 0 < count <= min(_LONGEST_COUNT, limits.set_max_listpack_entries):
+        return None
+    return reader.span(bytes([count]), count, limits.set_max_listpack_value)
+
+
 def _rewrite(key: bytes, value: Set) -> Iterator[list[bytes]]:
     members = list(value.members())
     for start in range(0, len(members), _REWRITTEN_TOGETHER):
@@ -96,4 +118,6 @@ TYPE = DataType(
     digest=_digest,
     length=len,
     elements=lambda value: list(value.members()),
+    small=_small,
+    take=_take,
 )

@@ -12,6 +12,7 @@ from itertools import islice
 from random import random as fraction
 from typing import Final
 
+from kvcore.datatype import Value
 from kvcore.table import Table
 
 INTSET: Final = "intset"
@@ -21,7 +22,7 @@ HASHTABLE: Final = "hashtable"
 _FLAT: Final = 512
 
 
-class Set:
+class Set(Value):
     """Limits are set-max-intset-entries, set-max-listpack-entries and set-max-listpack-value."""
 
     __slots__ = ("_members", "encoding")
@@ -30,6 +31,7 @@ class Set:
     _members: set[bytes] | Table
 
     def __init__(self) -> None:
+        self.hot = True
         self.encoding = INTSET
         self._members = set()
 
@@ -126,6 +128,14 @@ class Set:
         if isinstance(mine, Table):
             return mine.common(members)
         return members & mine
+
+    def weight(self) -> int:
+        """The bytes of all members; for small sets."""
+        return sum(map(len, self._members))
+
+    def all_integers(self) -> bool:
+        """Could the set be an intset?"""
+        return all(map(_is_integer, self._members))
 
     # Encoding ------------------------------------------------------------------------------------
 

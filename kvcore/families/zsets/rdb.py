@@ -17,8 +17,8 @@ from typing import Final
 
 from kvcore import digest
 from kvcore.codec import listpack, ziplist
-from kvcore.codec.rdb import Reader, Writer
-from kvcore.datatype import DataType, Limits
+from kvcore.codec.rdb import LONGEST_SPAN, Reader, Writer
+from kvcore.datatype import MOST_PACKED, DataType, Limits
 from kvcore.families.zsets.scores import spell_packed
 from kvcore.families.zsets.value import LISTPACK, ZSet
 
@@ -101,6 +101,18 @@ def _numbers(texts: list[bytes]) -> list[float]:
     raise ValueError("a score is not a number")
 
 
+def _small(value: ZSet) -> bool:
+    return (
+        value.encoding == LISTPACK and len(value) <= MOST_PACKED and value.weight() <= LONGEST_SPAN
+    )
+
+
+def _take(code: int, reader: Reader, limits: Limits) -> bytes | None:
+    if code != RDB_ZSET_LISTPACK:
+        return None
+    return reader.span_listpack(b"", 2 * limits.zset_max_listpack_entries)
+
+
 def _rewrite(key: bytes, value: ZSet) -> Iterator[list[bytes]]:
     argv = [b"ZADD", key]
     for member, score in value.items():
@@ -142,4 +154,6 @@ TYPE = DataType(
     digest=_digest,
     length=len,
     elements=_elements,
+    small=_small,
+    take=_take,
 )

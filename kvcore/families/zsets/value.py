@@ -22,6 +22,7 @@ from operator import itemgetter
 from random import random as fraction
 from typing import Any, Final, cast
 
+from kvcore.datatype import Value
 from kvcore.table import Table
 
 LISTPACK: Final = "listpack"
@@ -242,7 +243,7 @@ def _parts(size: int) -> list[tuple[int, int]]:
     return [(size * i // parts, size * (i + 1) // parts) for i in range(parts)]
 
 
-class ZSet:
+class ZSet(Value):
     """Limits are zset-max-listpack-entries and zset-max-listpack-value.
 
     Ranges of scores take both ends and whether each is exclusive. Ranges of members do too, and
@@ -256,6 +257,7 @@ class ZSet:
     _root: _Node
 
     def __init__(self) -> None:
+        self.hot = True
         self.encoding = LISTPACK
         self._scores = {}
         self._root = _leaf()
@@ -300,6 +302,10 @@ class ZSet:
         score: _Score = self._scores.get(member)
         found: float | None = score
         return found
+
+    def weight(self) -> int:
+        """The bytes of all members; for small sorted sets."""
+        return sum(map(len, self._scores))
 
     # Changing ------------------------------------------------------------------------------------
 

@@ -36,7 +36,11 @@ def keyspace(databases: int = 16) -> Keyspace:
 
 
 def entries(loaded: Keyspace) -> dict[tuple[int, bytes], tuple[object, int]]:
-    return {(db.index, key): (value, db.expiry(key)) for db, key, value in loaded.walk()}
+    """What was loaded, strings as bytes."""
+    return {
+        (db.index, key): (b"%d" % value if isinstance(value, int) else value, db.expiry(key))
+        for db, key, value in loaded.walk()
+    }
 
 
 def read(

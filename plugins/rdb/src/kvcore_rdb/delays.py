@@ -46,11 +46,18 @@ class SlowLoader(Loader):
         self._loader = loader
         self._config = config
         self._done = 0
+        self.takes_packed = loader.takes_packed
 
     def restore(self, db: int, key: bytes, value: object, expiry: int = -1) -> None:
         self._done += 1
         pause(int(self._config["key-load-delay"]), self._done)
         self._loader.restore(db, key, value, expiry)
+
+    def expect(self, db: int, keys: int, expiring: int) -> None:
+        self._loader.expect(db, keys, expiring)
+
+    def verify(self) -> None:
+        self._loader.verify()
 
     def replay(self, db: int, argv: list[bytes]) -> None:
         self._loader.replay(db, argv)

@@ -13,13 +13,13 @@ An append-only file may start with one; what comes after the checksum is for its
 
 from __future__ import annotations
 
-import struct
 import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import BinaryIO, Final, cast
 
 from kvcore.codec.rdb import Reader, Writer
 from kvcore.datatype import TypeRegistry
+from kvcore.entries import Count, read_entries, write_entries
 from kvcore.errors import CorruptData
 from kvcore.persistence import Loader, View
 from kvcore.version import REDIS_VERSION
@@ -32,12 +32,8 @@ SLOT_INFO: Final = 244
 FUNCTION2: Final = 245
 FUNCTION_PRE_GA: Final = 246
 MODULE_AUX: Final = 247
-IDLE: Final = 248
-FREQ: Final = 249
 AUX: Final = 250
 RESIZEDB: Final = 251
-EXPIRETIME_MS: Final = 252
-EXPIRETIME: Final = 253
 SELECTDB: Final = 254
 EOF: Final = 255
 
@@ -54,9 +50,8 @@ FOREIGN_TYPES: Final = {
     25: "hash with field expiry",
 }
 
-_EXPIRY_AND_TYPE: Final = struct.Struct("<BqB")
+_LEAST_ENTRY: Final = 3  # bytes: a type, and two empty strings
 _MODULE_ALPHABET: Final = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
-_REPORT_EVERY: Final = 1024  # keys
 
 
 # Writing ------------------------------------------------------------------------------------------
@@ -125,19 +120,7 @@ def write_keys(
 ) -> int:
     """(key, value, expiry in Unix ms or -1) one after the other; returns ``done`` plus their
     number."""
-    by_class = types.by_class
-    for key, value, expiry in entries:
-        datatype = by_class[type(value)]
-        if expiry >= 0:
-            writer.raw(_EXPIRY_AND_TYPE.pack(EXPIRETIME_MS, expiry, datatype.rdb_code(value)))
-        else:
-            writer.byte(datatype.rdb_code(value))
-        writer.string(key)
-        datatype.save(value, writer)
-        done += 1
-        if not done % _REPORT_EVERY:
-            progress(done)
-    return done
+    return write_entries(writer, types, entries, done, progress)
 
 
 def end(writer: Writer) -> None:
@@ -265,15 +248,18 @@ def read(
     contents = contents or Contents()
     contents.reader = reader
     contents.version = _read_header(reader)
+    trusted = checksum and contents.version >= 5
     try:
-        _read_body(reader, loader, contents, keep_expired)
+        _read_body(reader, loader, contents, trusted=trusted, keep_expired=keep_expired)
+        if contents.version >= 5:
+            _check(reader, contents, checksum)
+            if trusted and not contents.checked:
+                loader.verify()
     except CorruptData as error:
         if not error.path:  # the loader's own refusal does not know where we are
             error.path = reader.path
             error.offset = reader.offset
         raise
-    if contents.version >= 5:
-        _check(reader, contents, checksum)
     return contents
 
 
@@ -300,60 +286,33 @@ def _read_header(reader: Reader) -> int:
     return version
 
 
-def _read_body(reader: Reader, loader: Loader, contents: Contents, keep_expired: bool) -> None:
+def _read_body(
+    reader: Reader, loader: Loader, contents: Contents, *, trusted: bool, keep_expired: bool
+) -> None:
     """Everything between the header and the checksum."""
-    types = loader.types.by_code
-    limits = loader.limits
-    now = loader.now
     db = 0
-    expiry = -1
-    keys = 0
-    loading: bytes | None = None  # the key whose value is being read
+    count = Count()
+    code = 0
     try:
-        while True:
-            code = reader.byte()
-            datatype = types.get(code)
-            if datatype is not None:
-                key = loading = reader.string()
-                value = datatype.load(code, reader, limits)
-                loading = None
-                if expiry == -1:
-                    loader.restore(db, key, value)
-                    keys += 1
-                    continue
-                if expiry >= now or keep_expired:
-                    loader.restore(db, key, value, expiry if expiry > 0 else 0)
-                    keys += 1
-                else:
-                    contents.expired += 1
-                expiry = -1
-            elif code == EXPIRETIME_MS:
-                expiry = reader.i64()
-            elif code == EXPIRETIME:
-                expiry = int.from_bytes(reader.take(4), "little", signed=True) * 1000
-            elif code == SELECTDB:
+        while code != EOF:
+            code = read_entries(
+                reader, loader, db, count, trusted=trusted, keep_expired=keep_expired
+            )
+            if code == SELECTDB:
                 db = reader.length()
                 contents.select(db)
-            elif code == EOF:
-                contents.keys = keys
-                return
-            else:
+            elif code == RESIZEDB:
+                # Believed as far as what is left of the file could hold so many.
+                most = max(0, reader.left) // _LEAST_ENTRY
+                loader.expect(db, min(reader.length(), most), min(reader.length(), most))
+            elif code != EOF:
                 _read_rare(code, reader, loader, contents)
-    except CorruptData as error:
-        if loading is not None:
-            error.why = f"{error.why} (in the value of key {loading[:64]!r}, database {db})"
-        raise
+    finally:
+        contents.keys, contents.expired = count.keys, count.expired
 
 
 def _read_rare(code: int, reader: Reader, loader: Loader, contents: Contents) -> None:
-    if code == IDLE:  # how long a key was idle, and how often it was used: eviction's business
-        reader.length()
-    elif code == FREQ:
-        reader.byte()
-    elif code == RESIZEDB:  # hints of sizes, which we do not believe
-        reader.length()
-        reader.length()
-    elif code == SLOT_INFO:
+    if code == SLOT_INFO:
         reader.length()
         reader.length()
         reader.length()

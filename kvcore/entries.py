@@ -1,0 +1,143 @@
+"""Keys as a snapshot has them: in either direction, a run of entries of an RDB file::
+
+    [252 ms | 253 s] [248 idle | 249 uses] type key payload
+
+This is where a load and a save spend their time, so it is compiled. What stands around the entries
+is for the policy whose file it is.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Iterable
+from typing import Final
+
+from kvcore.codec.rdb import Reader, Writer
+from kvcore.datatype import DataType, Limits, TypeRegistry
+from kvcore.errors import CorruptData
+from kvcore.persistence import Loader
+
+IDLE: Final = 248
+FREQ: Final = 249
+EXPIRETIME_MS: Final = 252
+EXPIRETIME: Final = 253
+
+_STRING: Final = 0
+_EXPIRY: Final = struct.Struct("<Bq")
+_REPORT_EVERY: Final = 1024  # keys
+
+# Many keys hold one of a few integers: one object for each serves them all.
+_SHARED_INTEGERS: Final = 10000
+_INTEGERS: Final[list[object]] = list(range(_SHARED_INTEGERS))
+
+
+class Count:
+    """Keys that `read_entries` restored, and that it dropped because their time was over."""
+
+    keys: int
+    expired: int
+
+    def __init__(self) -> None:
+        self.keys = self.expired = 0
+
+
+def read_entries(
+    reader: Reader, loader: Loader, db: int, count: Count, *, trusted: bool, keep_expired: bool
+) -> int:
+    """Restore the entries that follow; returns the byte behind them, consumed, that begins none.
+
+    ``trusted``: a checksum will tell whether the file is damaged, so small values may stay as they
+    lie, if the loader takes them so. If there was none after all, the caller calls
+    ``loader.verify``. ``keep_expired``: keys whose time is over are restored, too. ``count`` goes
+    on. Raises CorruptData.
+    """
+    types = loader.types.by_code
+    forms = loader.types.forms
+    limits = loader.limits
+    restore = loader.restore
+    now = loader.now
+    packed = trusted and loader.takes_packed
+    expiry = -1
+    value: object
+    while True:
+        code = reader.byte()
+        if code == _STRING:
+            key = reader.string()
+            value = reader.string_or_int()
+            if isinstance(value, int) and 0 <= value < _SHARED_INTEGERS:
+                value = _INTEGERS[value]
+        else:
+            datatype = types.get(code)
+            if datatype is None:
+                if code == EXPIRETIME_MS:
+                    expiry = reader.i64()
+                elif code == EXPIRETIME:
+                    expiry = int.from_bytes(reader.take(4), "little", signed=True) * 1000
+                elif code == IDLE:  # how long a key was idle, and how often it was used:
+                    reader.length()  # eviction's business
+                elif code == FREQ:
+                    reader.byte()
+                else:
+                    return code
+                continue
+            key = reader.string()
+            payload = None
+            if packed and datatype.take is not None:
+                payload = datatype.take(code, reader, limits)
+            if payload is None:
+                value = _load(datatype, code, key, reader, limits, db)
+            else:
+                value = forms[code].cls(payload)
+        if expiry == -1:
+            restore(db, key, value)
+            count.keys += 1
+        elif expiry >= now or keep_expired:
+            restore(db, key, value, max(expiry, 0))
+            count.keys += 1
+            expiry = -1
+        else:
+            count.expired += 1
+            expiry = -1
+
+
+def _load(
+    datatype: DataType, code: int, key: bytes, reader: Reader, limits: Limits, db: int
+) -> object:
+    try:
+        value: object = datatype.load(code, reader, limits)
+    except CorruptData as error:
+        error.why = f"{error.why} (in the value of key {key[:64]!r}, database {db})"
+        raise
+    return value
+
+
+def write_entries(
+    writer: Writer,
+    types: TypeRegistry,
+    entries: Iterable[tuple[bytes, object, int]],
+    done: int,
+    progress: Callable[[int], None],
+) -> int:
+    """Write (key, value, expiry in Unix ms or -1) in turn; returns ``done`` plus their number,
+    with which ``progress`` is called every thousand or so."""
+    by_class = types.by_class
+    for key, value, expiry in entries:
+        if expiry >= 0:
+            writer.raw(_EXPIRY.pack(EXPIRETIME_MS, expiry))
+        if type(value) is bytes:
+            writer.byte(_STRING)
+            writer.string(key)
+            writer.string(value)
+        elif type(value) is int:
+            writer.byte(_STRING)
+            writer.string(key)
+            writer.integer(value)
+        else:
+            datatype = by_class[type(value)]
+            writer.byte(datatype.rdb_code(value))
+            writer.string(key)
+            datatype.save(value, writer)
+        done += 1
+        if done % _REPORT_EVERY == 0:
+            progress(done)
+    return done

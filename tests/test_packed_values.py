@@ -1,0 +1,412 @@
+"""Packed values: nobody can tell that they are, damage waits for whoever touches it, and what is
+left alone gets packed. (Scripts of commands run packed as well: see tests.scripts.)"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+import kvcore
+from kvcore import digest
+from kvcore.codec import intset, listpack
+from kvcore.codec.crc64 import crc64
+from kvcore.codec.rdb import LONGEST_SPAN, Writer
+from kvcore.cold import LONGEST_REST_S, REST_S, ColdRound, pack_all
+from kvcore.datatype import MOST_PACKED
+from kvcore.errors import CommandError, CorruptData
+from kvcore.keyspace import Keyspace
+from kvcore.packed import Packed
+from tests.datasets import commands
+from tests.support import start_redis
+
+KINDS = ["hash", "list", "intset", "set", "zset"]
+
+
+@pytest.fixture
+def store() -> Iterator[kvcore.Store]:
+    with kvcore.open(enable_debug_command="yes", tick=False) as store:
+        yield store
+
+
+def fill_each_kind(store: kvcore.Store) -> None:
+    store.execute("HSET", "hash", "f", "v", "n", "12")
+    store.execute("RPUSH", "list", "a", "-5000", "a")
+    store.execute("SADD", "intset", "1", "-70000")
+    store.execute("SADD", "set", "x", "17", "")
+    store.execute("ZADD", "zset", "1.5", "a", "-inf", "b", "1e300", "c")
+
+
+def keyspace_of(store: kvcore.Store) -> Keyspace:
+    return store.instance.keyspace
+
+
+def packed_keys(store: kvcore.Store) -> set[str]:
+    walk = keyspace_of(store).walk()
+    return {key.decode() for _, key, value in walk if isinstance(value, Packed)}
+
+
+def digest_of(store: kvcore.Store) -> bytes:
+    return digest.of_keyspace(keyspace_of(store)).hex().encode()
+
+
+# What others see ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "question",
+    [
+        "TYPE KEY", "OBJECT ENCODING KEY", "OBJECT REFCOUNT KEY", "DEBUG DIGEST-VALUE KEY",
+        "DUMP KEY", "EXISTS KEY", "TOUCH KEY", "TTL KEY", "EXPIRE KEY 1000", "PERSIST KEY",
+        "COPY KEY copy REPLACE", "SCAN 0 TYPE hash", "WATCH KEY", "RENAME KEY KEY", "DEBUG DIGEST",
+    ],
+)  # fmt: skip
+def test_what_takes_any_value_leaves_it_packed(store: kvcore.Store, question: str) -> None:
+    def ask() -> list[object]:
+        return [store.execute(*question.replace("KEY", kind).split()) for kind in KINDS]
+
+    fill_each_kind(store)
+    live = ask()
+    pack_all(keyspace_of(store))
+    assert ask() == live
+    assert packed_keys(store) >= set(KINDS)
+
+
+def test_a_moved_value_stays_packed_and_a_deleted_one_is_never_decoded(store: kvcore.Store) -> None:
+    fill_each_kind(store)
+    pack_all(keyspace_of(store))
+    store.execute("RENAME", "hash", "renamed")
+    store.execute("COPY", "list", "copied")
+    store.execute("MOVE", "zset", "1")
+    assert packed_keys(store) == {"renamed", "list", "copied", "zset", "intset", "set"}
+    assert store.execute("DEL", "renamed", "set", "intset") == 3
+    assert keyspace_of(store).unpacked == 0
+    assert store.execute("LRANGE", "copied", "0", "-1") == [b"a", b"-5000", b"a"]
+    store.execute("RPUSH", "copied", "more")
+    assert store.execute("LLEN", "list") == 3
+
+
+def test_touching_a_value_puts_the_live_one_in_its_place(store: kvcore.Store) -> None:
+    fill_each_kind(store)
+    pack_all(keyspace_of(store))
+    assert store.execute("HGET", "hash", "n") == b"12"
+    assert packed_keys(store) == set(KINDS) - {"hash"}
+    assert store.execute("SADD", "intset", "1") == 0
+    assert packed_keys(store) == set(KINDS) - {"hash", "intset"}
+
+
+def test_packing_breaks_no_watch_and_keeps_the_expiry(store: kvcore.Store) -> None:
+    fill_each_kind(store)
+    store.execute("PEXPIREAT", "hash", "4102444800000")
+    dirty = keyspace_of(store).dirty
+    store.execute("WATCH", *KINDS)
+    pack_all(keyspace_of(store))
+    store.execute("MULTI")
+    store.execute("HGET", "hash", "f")
+    assert store.execute("EXEC") == [b"v"]
+    assert keyspace_of(store).dirty == dirty
+    assert store.execute("PEXPIRETIME", "hash") == 4102444800000
+
+
+def test_an_expired_packed_value_is_gone(store: kvcore.Store) -> None:
+    fill_each_kind(store)
+    pack_all(keyspace_of(store))
+    store.execute("PEXPIRE", "hash", "1")
+    keyspace_of(store).databases[0].expire_at(b"hash", 1)
+    assert store.execute("HGET", "hash", "f") is None
+    assert store.execute("EXISTS", "hash") == 0
+
+
+def test_the_encoding_is_that_of_the_moment_when_it_was_packed(store: kvcore.Store) -> None:
+    fill_each_kind(store)
+    store.execute("SADD", "digits", "x", "1", "2")
+    store.execute("SREM", "digits", "x")  # a listpack still, though it could be an intset
+    before = [store.execute("OBJECT", "ENCODING", key) for key in [*KINDS, "digits"]]
+    for limit in ("hash", "set", "zset"):
+        store.execute("CONFIG", "SET", f"{limit}-max-listpack-entries", "1")
+    store.execute("CONFIG", "SET", "set-max-intset-entries", "1")
+    store.execute("CONFIG", "SET", "list-max-listpack-size", "1")
+    pack_all(keyspace_of(store))
+    assert [store.execute("OBJECT", "ENCODING", key) for key in [*KINDS, "digits"]] == before
+    store.execute("SCARD", "set")
+    store.execute("HLEN", "hash")
+    assert [store.execute("OBJECT", "ENCODING", key) for key in [*KINDS, "digits"]] == before
+
+
+def test_digests_and_files_are_the_same_packed(tmp_path: Path) -> None:
+    """Redis loads a file of packed values, and finds what it was told in commands."""
+    with kvcore.open(str(tmp_path), "rdb", save="", tick=False) as store:
+        for argv in commands(1000, seed=3):
+            store.execute(*argv)
+        expected = digest_of(store)
+        assert pack_all(keyspace_of(store)) > 500
+        assert digest_of(store) == expected
+        assert store.execute("SAVE") == "OK"
+    with start_redis(tmp_path) as server:
+        assert server.client().execute_command("DEBUG", "DIGEST") == expected
+        server.client().execute_command("SAVE")
+    with kvcore.open(str(tmp_path), "rdb", save="", tick=False) as store:
+        assert len(packed_keys(store)) > 500
+        assert digest_of(store) == expected
+        for key in list(keyspace_of(store).databases[0].entries.keys()):
+            keyspace_of(store).databases[0].find(key)
+        assert not packed_keys(store)
+        assert digest_of(store) == expected
+
+
+def test_an_open_view_keeps_what_is_touched_and_changed(store: kvcore.Store) -> None:
+    fill_each_kind(store)
+    keyspace = keyspace_of(store)
+    pack_all(keyspace)
+    view = keyspace.freeze()[0].entries
+    store.execute("RENAME", "hash", "renamed")
+    for argv in ("HSET renamed f new", "LPOP list", "SADD intset 9", "SADD set 9", "ZADD zset 9 z"):
+        store.execute(*argv.split())
+    found = {
+        key.decode(): sorted(keyspace.types.of(value).rewrite(b"", value))
+        for key, value in view.items()
+    }
+    keyspace.thaw()
+    store.execute("FLUSHALL")
+    fill_each_kind(store)
+    assert found == {
+        key.decode(): sorted(keyspace.types.of(value).rewrite(b"", value))
+        for _, key, value in keyspace.walk()
+    }
+
+
+def test_a_log_of_commands_is_rewritten_from_packed_values(tmp_path: Path) -> None:
+    options = {"aof_use_rdb_preamble": "no", "tick": False}
+    with kvcore.open(str(tmp_path), "aof", **options) as store:  # type: ignore[arg-type]
+        for argv in commands(300, seed=4):
+            store.execute(*argv)
+        pack_all(keyspace_of(store))
+        expected = digest_of(store)
+        store.instance.persistence.snapshot(store.instance.view())
+    with kvcore.open(str(tmp_path), "aof", **options) as store:  # type: ignore[arg-type]
+        assert digest_of(store) == expected
+
+
+# Files --------------------------------------------------------------------------------------------
+
+HASH, SET, INTSET, LIST, ZSET = b"\x10", b"\x02", b"\x0b", b"\x12", b"\x11"
+SET_LISTPACK, HASH_ZIPLIST = b"\x14", b"\x0d"
+
+
+def string(text: bytes, *, compress: bool = False) -> bytes:
+    writer = Writer(compress=compress)
+    writer.string(text)
+    return writer.getvalue()
+
+
+def save(folder: Path, *entries: bytes, checksum: bool = True) -> bytes:
+    """Write a file of these entries (type, key, payload); returns it."""
+    data = b"REDIS0010\xfe\x00" + b"".join(entries) + b"\xff"
+    data += crc64(data).to_bytes(8, "little") if checksum else bytes(8)
+    (folder / "dump.rdb").write_bytes(data)
+    return data
+
+
+@contextmanager
+def opened(folder: Path, **options: object) -> Iterator[kvcore.Store]:
+    with kvcore.open(
+        str(folder), "rdb", save="", rdbcompression="no", tick=False, **options
+    ) as store:
+        yield store
+
+
+def many(count: int) -> list[bytes]:
+    return [b"item:%d" % number for number in range(count)]
+
+
+@pytest.mark.parametrize("compress", [False, True])
+def test_small_values_of_a_file_stay_as_they_lie(tmp_path: Path, compress: bool) -> None:
+    items = listpack.encode(many(20))
+    scores = listpack.encode([b"a", b"1", b"b", b"2"])
+    save(
+        tmp_path,
+        HASH + string(b"hash") + string(items, compress=compress),
+        LIST + string(b"list") + b"\x01\x02" + string(items, compress=compress),
+        ZSET + string(b"zset") + string(scores, compress=compress),
+        INTSET + string(b"intset") + string(intset.encode([1, 2, 70000]), compress=compress),
+        SET + string(b"set") + b"\x02" + string(b"12") + string(b"long" * 12, compress=compress),
+    )
+    with opened(tmp_path) as store:
+        assert packed_keys(store) == set(KINDS)
+        assert store.execute("HGET", "hash", "item:0") == b"item:1"
+        assert store.execute("LINDEX", "list", "-1") == b"item:19"
+        assert store.execute("ZSCORE", "zset", "b") == 2.0
+        assert store.execute("SMEMBERS", "intset") == {b"1", b"2", b"70000"}
+        assert store.execute("SMEMBERS", "set") == {b"12", b"long" * 12}
+
+
+def test_what_the_limits_do_not_allow_is_loaded_as_ever(tmp_path: Path) -> None:
+    items = listpack.encode(many(20))
+    nodes = string(listpack.encode([b"x"]))
+    save(
+        tmp_path,
+        HASH + string(b"hash") + string(items),
+        LIST + string(b"list") + b"\x01\x02" + string(items),
+        LIST + string(b"two nodes") + b"\x02\x02" + nodes + b"\x02" + nodes,
+        INTSET + string(b"intset") + string(intset.encode(list(range(600)))),
+        SET + string(b"set") + b"\x01" + string(b"x" * 65),
+        SET_LISTPACK + string(b"new set") + string(listpack.encode([b"a", b"b"])),
+        HASH_ZIPLIST + string(b"old hash") + string(ziplist([b"f", b"v"])),
+    )
+    with opened(tmp_path, hash_max_listpack_entries=9, list_max_listpack_size=19) as store:
+        assert not packed_keys(store)
+        assert store.execute("OBJECT", "ENCODING", "hash") == b"hashtable"
+        assert store.execute("OBJECT", "ENCODING", "list") == b"quicklist"
+        assert store.execute("OBJECT", "ENCODING", "intset") == b"hashtable"
+        assert store.execute("OBJECT", "ENCODING", "set") == b"hashtable"
+        assert store.execute("OBJECT", "ENCODING", "new set") == b"listpack"
+        assert store.execute("LRANGE", "two nodes", "0", "-1") == [b"x", b"x"]
+        assert store.execute("HGETALL", "old hash") == {b"f": b"v"}
+
+
+def ziplist(items: list[bytes]) -> bytes:
+    """Of short strings."""
+    body = b""
+    before = tail = 0
+    for item in items:
+        tail = 10 + len(body)
+        body += bytes([before, len(item)]) + item
+        before = 2 + len(item)
+    return struct.pack("<IIH", 11 + len(body), tail, len(items)) + body + b"\xff"
+
+
+DAMAGED = listpack.encode([b"f", b"v"])[:-1] + b"\x00"
+
+
+def test_damage_behind_a_right_checksum_is_told_to_whoever_touches_it(tmp_path: Path) -> None:
+    entry = HASH + string(b"damaged") + string(DAMAGED)
+    save(tmp_path, entry, HASH + string(b"whole") + string(listpack.encode([b"f", b"v"])))
+    with opened(tmp_path, enable_debug_command="yes") as store:
+        for argv in (["HGETALL", "damaged"], ["HSET", "damaged", "f", "w"], ["GET", "damaged"]):
+            with pytest.raises(CommandError, match=r"hash at key b'damaged' is damaged: .*0xff"):
+                store.execute(*argv)
+        for argv in (["OBJECT", "ENCODING", "damaged"], ["DEBUG", "DIGEST"]):
+            with pytest.raises(CommandError, match=r"the hash.* is damaged: .*0xff"):
+                store.execute(*argv)
+        assert store.execute("TYPE", "damaged") == "hash"
+        assert store.execute("HGET", "whole", "f") == b"v"
+        assert store.execute("SAVE") == "OK"
+        assert entry in (tmp_path / "dump.rdb").read_bytes()
+    with opened(tmp_path) as store:
+        assert store.execute("DEL", "damaged") == 1
+        assert store.execute("DBSIZE") == 1
+
+
+@pytest.mark.parametrize("checksum", ["yes", "no"])
+def test_damage_that_no_checksum_covers_is_found_at_once(tmp_path: Path, checksum: str) -> None:
+    whole = HASH + string(b"whole") + string(listpack.encode([b"f", b"v"]))
+    save(tmp_path, whole, checksum=False)
+    with opened(tmp_path, rdbchecksum=checksum) as store:
+        assert store.execute("HGET", "whole", "f") == b"v"
+    data = save(tmp_path, whole, HASH + string(b"damaged") + string(DAMAGED), checksum=False)
+    with pytest.raises(CorruptData, match=r"b'damaged'.*|.*b'damaged'") as caught:
+        kvcore.open(str(tmp_path), "rdb", rdbchecksum=checksum, tick=False)
+    assert caught.value.path == str(tmp_path / "dump.rdb")
+    assert 0 < caught.value.offset <= len(data)
+
+
+# Packing what is cold -----------------------------------------------------------------------------
+
+
+def run(cold: ColdRound, now: float) -> int:
+    """A whole round, if one is due."""
+    packed = cold.step(now)
+    while cold.running:
+        packed += cold.step(now)
+    return packed
+
+
+def test_what_is_left_alone_for_a_round_is_packed(store: kvcore.Store) -> None:
+    fill_each_kind(store)
+    store.execute("SET", "string", "1")
+    cold = ColdRound(keyspace_of(store))
+    assert run(cold, 0.0) == 0  # all of them are new
+    store.execute("HGET", "hash", "f")
+    assert run(cold, REST_S) == len(KINDS) - 1
+    assert packed_keys(store) == set(KINDS) - {"hash"}
+    assert run(cold, 2 * REST_S) == 1
+    store.execute("LPOP", "list")
+    assert run(cold, 3 * REST_S) == 0
+    assert run(cold, 4 * REST_S) == 1
+    assert packed_keys(store) == set(KINDS)
+
+
+def test_large_values_are_never_packed(store: kvcore.Store) -> None:
+    for limit in ("hash", "zset", "set"):
+        store.execute("CONFIG", "SET", f"{limit}-max-listpack-entries", 10**6)
+        store.execute("CONFIG", "SET", f"{limit}-max-listpack-value", 10**6)
+    store.execute("CONFIG", "SET", "list-max-listpack-size", -5)
+    long = b"x" * (LONGEST_SPAN + 1)
+    store.execute("HSET", "long hash", "f", long)
+    store.execute("RPUSH", "long list", long)
+    store.execute("SADD", "long set", long)
+    store.execute("ZADD", "long zset", 1, long)
+    for i in range(MOST_PACKED + 1):
+        store.execute("HSET", "hash", i, i)
+        store.execute("RPUSH", "list", i)
+        store.execute("SADD", "set", f"m{i}")
+        store.execute("ZADD", "zset", i, i)
+    assert pack_all(keyspace_of(store)) == 0
+
+
+def test_rounds_are_rare_as_long_as_there_is_nothing_to_pack(store: kvcore.Store) -> None:
+    for i in range(1000):
+        store.execute("SET", i, i)
+    cold = ColdRound(keyspace_of(store))
+    rests = []
+    for _ in range(20):
+        now = cold.due
+        run(cold, now)
+        rests.append(cold.due - now)
+    assert rests == sorted(rests)
+    assert rests[-1] == LONGEST_REST_S
+    fill_each_kind(store)
+    pack_all(keyspace_of(store))
+    store.execute("HLEN", "hash")
+    assert run(cold, now + 1) == 0
+    assert cold.due == now + 1 + REST_S  # something was unpacked, and will be cold one day
+
+
+def test_the_store_packs_by_itself_but_not_beside_a_child(
+    store: kvcore.Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def tick() -> None:
+        store.instance.cold.due = 0.0
+        store.tick()
+
+    fill_each_kind(store)
+    tick()
+    with monkeypatch.context() as patch:
+        patch.setattr(type(store.instance), "active_child", object())
+        tick()
+        assert not packed_keys(store)
+    tick()
+    assert packed_keys(store) == set(KINDS)
+
+
+def test_a_round_survives_what_happens_to_the_keyspace_meanwhile(store: kvcore.Store) -> None:
+    """Steps between growth and shrinkage: in the end everything that is left is packed."""
+    cold = ColdRound(keyspace_of(store))
+    for i in range(3000):
+        store.execute("RPUSH", i, "x")
+        if i % 100 == 0:
+            cold.due = 0.0
+            cold.step(0.0)
+    for i in range(0, 3000, 2):
+        store.execute("DEL", i)
+        if i % 100 == 0:
+            cold.due = 0.0
+            cold.step(0.0)
+    store.execute("SWAPDB", "0", "1")
+    for _ in range(3):
+        cold.due = 0.0
+        run(cold, 0.0)
+    assert len(packed_keys(store)) == 1500
