@@ -67,12 +67,13 @@ class StableView(View):
     """The keyspace as it was when this was made, while commands go on; see the module.
 
     To be made and to be closed (`Keyspace.thaw`) on the thread that runs commands, and read on
-    any one other. ``pause`` is called every now and then; what it raises ends the reading.
+    any one other. `close` may be called at any time: then reading raises `Killed`.
     """
 
-    def __init__(self, keyspace: Keyspace, pause: Callable[[], None]) -> None:
+    def __init__(self, keyspace: Keyspace) -> None:
         self.types = keyspace.types
-        self._pause = pause
+        self.closed = False
+        self._pace = _Pace()
         self._frozen = {frozen.index: frozen for frozen in keyspace.freeze()}
         self._databases = [
             (frozen.index, frozen.entries.count, frozen.expires.count)
@@ -83,12 +84,45 @@ class StableView(View):
         return self._databases
 
     def entries(self, db: int) -> Iterator[tuple[bytes, object, int]]:
+        if self.closed:
+            raise Killed
         frozen: Frozen = self._frozen.pop(db)  # walked once: what is passed is given up
         expiry = frozen.expires.get if frozen.expires.count else None
         for items in frozen.entries.drain(frozen.original):
+            self._pace.keep()
             for key, value in items:
-                self._pause()
+                if self.closed:
+                    raise Killed
                 yield key, value, -1 if expiry is None else cast(int, expiry(key, -1))
+
+    def close(self) -> None:
+        """Give up what was not read."""
+        self.closed = True
+        self._frozen = {}
+
+
+class Killed(BaseException):
+    """The task shall end at once. Not an Exception: it is not the task's to handle."""
+
+
+WORK_S: Final = 0.001
+REST_S: Final = 0.0001
+
+
+class _Pace:
+    """Lets other threads have the interpreter in time.
+
+    By itself Python takes it from a thread that works after 5 ms, and a thread that only offers it
+    (``sleep(0)``) has it back before another wakes up. So rest for real, but much less than work.
+    """
+
+    def __init__(self) -> None:
+        self._until = 0.0
+
+    def keep(self) -> None:
+        if time.perf_counter() > self._until:
+            time.sleep(REST_S)
+            self._until = time.perf_counter() + WORK_S
 
 
 class Child:
@@ -276,13 +310,6 @@ def _private_bytes() -> int:
 
 # On a thread --------------------------------------------------------------------------------------
 
-WORK_S: Final = 0.001
-REST_S: Final = 0.0001
-
-
-class Killed(BaseException):
-    """The task shall end at once. Not an Exception: it is not the task's to handle."""
-
 
 class ThreadChild(Child):
     """A task on a thread of this process, with a `StableView`."""
@@ -290,11 +317,9 @@ class ThreadChild(Child):
     def __init__(self, purpose: str, keyspace: Keyspace, task: Task) -> None:
         super().__init__(purpose, os.getpid(), keyspace.size())
         self._keyspace = keyspace
-        self._stop = False
-        self._until = 0.0
-        view = StableView(keyspace, self._pause)
+        self._view = StableView(keyspace)
         self._thread = threading.Thread(
-            target=self._run, args=(task, view), name=f"kvcore-{purpose}", daemon=True
+            target=self._run, args=(task, self._view), name=f"kvcore-{purpose}", daemon=True
         )
         try:
             self._thread.start()
@@ -305,6 +330,7 @@ class ThreadChild(Child):
     def poll(self) -> bool:
         if self.running and not self._thread.is_alive():
             self.cow_bytes = self._keyspace.spared()
+            self._view.close()
             self._keyspace.thaw()
             self.ended = time.time()
         return not self.running
@@ -312,7 +338,7 @@ class ThreadChild(Child):
     def kill(self) -> None:
         if self.running:
             self.expected_kill = True
-            self._stop = True
+            self._view.close()
             self.wait()
 
     def wait(self) -> None:
@@ -333,11 +359,5 @@ class ThreadChild(Child):
     def _progress(self, keys: int) -> None:
         self.done = keys
         self.cow_bytes = self._keyspace.spared()
-        self._pause()
-
-    def _pause(self) -> None:
-        if self._stop:
+        if self._view.closed:
             raise Killed
-        if time.perf_counter() > self._until:
-            time.sleep(REST_S)
-            self._until = time.perf_counter() + WORK_S

@@ -62,7 +62,7 @@ class Opened:
                 assert not refused(reply), (line, reply)
 
     def view(self) -> StableView:
-        return StableView(self.keyspace, lambda: None)
+        return StableView(self.keyspace)
 
     def entries(self) -> Entries:
         """What is there now."""
