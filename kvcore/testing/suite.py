@@ -181,6 +181,18 @@ class PersistenceSuite:
         else:
             rig.close(save=True)
 
+    def make_durable(self, rig: Rig) -> None:
+        """Do the least after which nothing may be lost, whatever happens."""
+        if self.claims.survives_power:
+            return
+        if math.isfinite(self.claims.loses_at_most):
+            rig.settle()
+            rig.wait_for_syncs()
+        elif self.claims.snapshots:
+            rig.snapshot()
+        else:
+            rig.close(save=True)
+
     # The claims themselves --------------------------------------------------------------------
 
     def test_claims_agree_with_the_class(self, rig: Rig) -> None:
@@ -573,6 +585,19 @@ class PersistenceSuite:
         """Random lives, in which the disk fails or is full now and then as well."""
         Simulation(rig, kvcore_seed, faulty=True).run()
 
+    @needs("keeps", "storage")
+    def test_what_a_killed_process_has_written_becomes_durable(self, rig: Rig) -> None:
+        """It may lie in the system's memory only, which the next process cannot see."""
+        rig.open()
+        run(rig, seed=11, commits=20)
+        rig.kill()
+        rig.open()
+        before = rig.fingerprint()
+        self.make_durable(rig)
+        rig.crash(worst=True)
+        rig.open()
+        assert rig.fingerprint() == before
+
     @needs("log", "storage")
     def test_transactions_are_there_whole_or_not_at_all(self, rig: Rig, kvcore_seed: int) -> None:
         """A power failure in the middle of writing large transactions."""
@@ -720,15 +745,7 @@ class PersistenceSuite:
         if self.claims.disk_error == "refuse":
             until_taken(rig)
             told = rig.do("LLEN", "numbers")
-            if self.claims.survives_power:
-                pass
-            elif math.isfinite(self.claims.loses_at_most):
-                rig.settle()
-                rig.wait_for_syncs()
-            elif self.claims.snapshots:
-                rig.snapshot()
-            else:
-                rig.close(save=True)
+            self.make_durable(rig)
         rig.crash(worst=True)
         rig.open()
         assert rig.do("LRANGE", "numbers", 0, told - 1) == [b"%d" % n for n in range(told)]

@@ -47,7 +47,8 @@ class Log:
         self.pending = []
         self.encoder = Encoder()
         self.syncer = Syncer(folder.distrust)
-        self.unsynced = 0
+        # What a process wrote that was killed may be nowhere but in memory yet.
+        self.unsynced = file.size
 
     @property
     def size(self) -> int:
