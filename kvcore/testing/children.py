@@ -12,12 +12,31 @@ import random
 import signal
 import threading
 import time
+from collections.abc import Callable, Iterable, Iterator
 
 from kvcore.keyspace import Keyspace
+from kvcore.persistence import View
 from kvcore.snapshot import Child, Killed, StableView, Task
 
 # Keys and operations that a child gets done between two looks of its parent.
 STEPS = (0, 0, 1, 2, 5, 20, 1000)
+
+
+class StepView(View):
+    """A view that pauses before each key."""
+
+    def __init__(self, view: View, pause: Callable[[], None]) -> None:
+        self.types = view.types
+        self._view = view
+        self._pause = pause
+
+    def databases(self) -> Iterable[tuple[int, int, int]]:
+        return self._view.databases()
+
+    def entries(self, db: int) -> Iterator[tuple[bytes, object, int]]:
+        for entry in self._view.entries(db):
+            self._pause()
+            yield entry
 
 
 class StepChild(Child):
@@ -37,7 +56,7 @@ class StepChild(Child):
     ) -> None:
         super().__init__(purpose, pid, keyspace.size())
         self._keyspace = keyspace
-        self._view = StableView(keyspace, self.pause)
+        self._view = StepView(StableView(keyspace), self.pause)
         self._task = task
         self._chance = chance
         self._siblings = siblings
