@@ -13,6 +13,7 @@ whatever its list-max-listpack-size.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from time import sleep
 from typing import Final
 
 from kvcore import digest
@@ -35,21 +36,26 @@ _NODE_BYTES: Final = 8192
 _ENTRY_OVERHEAD: Final = 4
 _LISTPACK_OVERHEAD: Final = 7 + 3
 _REWRITTEN_TOGETHER: Final = 64
+_STEP: Final = 1024
 
 
 # Writing ------------------------------------------------------------------------------------------
 
 
 def _save(value: List, writer: Writer) -> None:
-    elements = value.items()
-    size = _LISTPACK_OVERHEAD + sum(map(len, elements)) + _ENTRY_OVERHEAD * len(elements)
-    if size <= _NODE_BYTES:
-        writer.raw(b"\x01\x02")
-        writer.string(listpack.encode(elements))
-        return
-    nodes = _nodes(elements)
-    writer.length(len(nodes))
-    for node in nodes:
+    if len(value) * _ENTRY_OVERHEAD < _NODE_BYTES:
+        elements = value.items()
+        size = _LISTPACK_OVERHEAD + sum(map(len, elements)) + _ENTRY_OVERHEAD * len(elements)
+        if size <= _NODE_BYTES:
+            writer.raw(b"\x01\x02")
+            writer.string(listpack.encode(elements))
+            return
+    ends = _ends(value)
+    writer.length(len(ends))
+    start = 0
+    for end in ends:
+        node = value.range(start, end - 1)
+        start = end
         if len(node) == 1 and len(node[0]) > _NODE_BYTES:
             writer.length(PLAIN)
             writer.string(node[0])
@@ -58,20 +64,25 @@ def _save(value: List, writer: Writer) -> None:
             writer.string(listpack.encode(node))
 
 
-def _nodes(elements: list[bytes]) -> list[list[bytes]]:
-    """The elements in runs that a node may hold; one that is larger than a node is alone."""
-    nodes: list[list[bytes]] = []
-    start = 0
+def _ends(value: List) -> list[int]:
+    """Where nodes end: each holds as many elements as it may; one that is too large is alone."""
+    ends: list[int] = []
     size = _LISTPACK_OVERHEAD
-    for index, element in enumerate(elements):
-        entry = len(element) + _ENTRY_OVERHEAD
-        if size + entry > _NODE_BYTES and index > start:
-            nodes.append(elements[start:index])
-            start = index
-            size = _LISTPACK_OVERHEAD
-        size += entry
-    nodes.append(elements[start:])
-    return nodes
+    index = first = 0
+    for start in range(0, len(value), _STEP):
+        # Offers the interpreter to other threads, which a compiled loop does not by itself: there
+        # may be millions of elements.
+        sleep(0)
+        for element in value.range(start, start + _STEP - 1):
+            entry = len(element) + _ENTRY_OVERHEAD
+            if size + entry > _NODE_BYTES and index > first:
+                ends.append(index)
+                first = index
+                size = _LISTPACK_OVERHEAD
+            size += entry
+            index += 1
+    ends.append(index)
+    return ends
 
 
 # Reading ------------------------------------------------------------------------------------------
@@ -142,9 +153,8 @@ def _take(code: int, reader: Reader, limits: Limits) -> bytes | None:
 
 
 def _rewrite(key: bytes, value: List) -> Iterator[list[bytes]]:
-    elements = value.items()
-    for start in range(0, len(elements), _REWRITTEN_TOGETHER):
-        yield [b"RPUSH", key, *elements[start : start + _REWRITTEN_TOGETHER]]
+    for start in range(0, len(value), _REWRITTEN_TOGETHER):
+        yield [b"RPUSH", key, *value.range(start, start + _REWRITTEN_TOGETHER - 1)]
 
 
 def _digest(value: List, seed: bytes) -> bytes:

@@ -37,14 +37,19 @@ def _save(value: Set, writer: Writer) -> None:
         writer.string(intset.encode(sorted(map(int, value.members()))))
         return
     writer.length(len(value))
-    # In steps, because a set may be large: a forked child has no room for a second one.
-    cursor, members = value.scan(0)
-    while True:
+    for members in _in_steps(value):
         for member in members:
             writer.string(member)
-        if cursor == 0:
-            return
+
+
+def _in_steps(value: Set) -> Iterator[list[bytes]]:
+    """All members. Never all at once: there may be millions, a forked child has no room for a
+    second set, and a thread that saves would keep the others waiting."""
+    cursor, members = value.scan(0)
+    yield members
+    while cursor:
         cursor, members = value.scan(cursor)
+        yield members
 
 
 def _load(code: int, reader: Reader, limits: Limits) -> Set:
@@ -93,9 +98,15 @@ def _take(code: int, reader: Reader, limits: Limits) -> bytes | None:
 
 
 def _rewrite(key: bytes, value: Set) -> Iterator[list[bytes]]:
-    members = list(value.members())
-    for start in range(0, len(members), _REWRITTEN_TOGETHER):
-        yield [b"SADD", key, *members[start : start + _REWRITTEN_TOGETHER]]
+    argv = [b"SADD", key]
+    for members in _in_steps(value):
+        for member in members:
+            argv.append(member)
+            if len(argv) == 2 + _REWRITTEN_TOGETHER:
+                yield argv
+                argv = [b"SADD", key]
+    if len(argv) > 2:
+        yield argv
 
 
 def _digest(value: Set, seed: bytes) -> bytes:

@@ -28,6 +28,7 @@ RDB_ZSET_ZIPLIST: Final = 12
 RDB_ZSET_LISTPACK: Final = 17
 
 _REWRITE_ITEMS: Final = 64
+_STEP: Final = 1024
 _ANY_LENGTH: Final = 1 << 62
 # What a score is made of; float() would take spaces and underscores, too.
 _SCORE_BYTES: Final = b"0123456789+-.einfEINF"
@@ -46,9 +47,17 @@ def _save(value: ZSet, writer: Writer) -> None:
         writer.string(listpack.encode(items))
         return
     writer.length(len(value))
-    for member, score in value.by_rank(0, -1, True):
-        writer.string(member)
-        writer.double(score)
+    for items in _in_steps(value, True):
+        for member, score in items:
+            writer.string(member)
+            writer.double(score)
+
+
+def _in_steps(value: ZSet, reverse: bool) -> Iterator[list[tuple[bytes, float]]]:
+    """All entries in order. Never all at once: there may be millions, and a thread that saves
+    would keep the others waiting."""
+    for start in range(0, len(value), _STEP):
+        yield value.by_rank(start, start + _STEP - 1, reverse)
 
 
 def _load(code: int, reader: Reader, limits: Limits) -> ZSet:
@@ -114,15 +123,16 @@ def _take(code: int, reader: Reader, limits: Limits) -> bytes | None:
 
 
 def _rewrite(key: bytes, value: ZSet) -> Iterator[list[bytes]]:
-    argv = [b"ZADD", key]
-    for member, score in value.items():
-        argv.append(b"%.17g" % score)
-        argv.append(member)
-        if len(argv) == 2 + 2 * _REWRITE_ITEMS:
+    for items in _in_steps(value, False):
+        argv = [b"ZADD", key]
+        for member, score in items:
+            argv.append(b"%.17g" % score)
+            argv.append(member)
+            if len(argv) == 2 + 2 * _REWRITE_ITEMS:
+                yield argv
+                argv = [b"ZADD", key]
+        if len(argv) > 2:
             yield argv
-            argv = [b"ZADD", key]
-    if len(argv) > 2:
-        yield argv
 
 
 def _digest(value: ZSet, seed: bytes) -> bytes:
