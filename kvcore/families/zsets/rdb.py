@@ -40,11 +40,11 @@ def _rdb_code(value: ZSet) -> int:
 
 def _save(value: ZSet, writer: Writer) -> None:
     if value.encoding == LISTPACK:
-        items: list[bytes] = []
+        entries: list[bytes] = []
         for member, score in value.items():
-            items.append(member)
-            items.append(spell_packed(score))
-        writer.string(listpack.encode(items))
+            entries.append(member)
+            entries.append(spell_packed(score))
+        writer.string(listpack.encode(entries))
         return
     writer.length(len(value))
     for items in _in_steps(value, True):
