@@ -17,7 +17,7 @@ class TestAlways(PersistenceSuite):
         survives_power=True,
         background=("BGREWRITEAOF",),
         disk_error="stop",
-        tears="prefix",
+        tears="zeros",
     )
 
 
@@ -29,7 +29,7 @@ class TestEverySecond(PersistenceSuite):
         snapshots=True,
         loses_at_most=2.0,
         background=("BGREWRITEAOF",),
-        tears="prefix",
+        tears="zeros",
     )
 
 
@@ -41,5 +41,5 @@ class TestNo(PersistenceSuite):
         snapshots=True,
         survives_kill=True,
         background=("BGREWRITEAOF",),
-        tears="prefix",
+        tears="zeros",
     )

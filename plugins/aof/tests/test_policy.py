@@ -735,8 +735,9 @@ def load_then_write_and_load_again(opener: Opener) -> list[bytes]:
     return keys
 
 
+@pytest.mark.parametrize("zeroes", [0, 1, 5000])
 def test_a_log_torn_anywhere_loads_whole_commits_and_later_writes_survive(
-    opener: Opener, tmp_path: Path
+    opener: Opener, tmp_path: Path, zeroes: int
 ) -> None:
     store = opener()
     store.write("SET", "a", "1")
@@ -747,7 +748,7 @@ def test_a_log_torn_anywhere_loads_whole_commits_and_later_writes_survive(
     path = tmp_path / INCR
     seen = []
     for cut in range(len(whole) + 1):
-        path.write_bytes(whole[:cut])
+        path.write_bytes(whole[:cut] + bytes(zeroes))
         keys = load_then_write_and_load_again(opener)
         if keys not in seen:
             seen.append(keys)
@@ -761,6 +762,22 @@ def test_a_torn_log_is_left_alone_if_told_so(opener: Opener, tmp_path: Path) -> 
     assert bad.value.offset == len(request("SET", "a", "1"))
     assert incr(tmp_path).endswith(b"S")
     assert opener().keys() == [b"a"]
+
+
+def test_zeroes_behind_a_log_are_left_alone_if_told_so(opener: Opener, tmp_path: Path) -> None:
+    write_log(tmp_path, {"appendonly.aof.1.incr.aof": request("SET", "a", "1") + bytes(70_000)})
+    with pytest.raises(CorruptData, match=r"Unexpected end of file .*: 70000 zero bytes") as bad:
+        opener(aof_load_truncated=False)
+    assert bad.value.offset == len(request("SET", "a", "1"))
+    assert incr(tmp_path).endswith(bytes(70_000))
+    assert opener().keys() == [b"a"]
+
+
+def test_zeroes_within_a_log_are_damage(opener: Opener, tmp_path: Path) -> None:
+    text = request("SET", "a", "1")
+    write_log(tmp_path, {"appendonly.aof.1.incr.aof": text + bytes(100) + text})
+    with pytest.raises(CorruptData, match="Bad file format"):
+        opener()
 
 
 def test_only_the_last_file_may_be_torn(opener: Opener, tmp_path: Path) -> None:

@@ -80,6 +80,16 @@ def test_wherever_it_is_torn_the_whole_part_is_that_of_redis_check_aof(tmp_path:
             assert found.damage is None
 
 
+def test_zeroes_at_the_end_are_what_a_crash_may_leave() -> None:
+    for size in range(0, len(LOG), 97):
+        found = scanned(LOG[:size] + bytes(70_000))
+        assert found.whole == scanned(LOG[:size]).whole
+        assert found.torn
+        assert found.damage is None
+    assert scanned(SET + bytes(9)).torn == "9 zero bytes"
+    assert scanned(SET + bytes(9) + SET).damage is not None
+
+
 @pytest.mark.parametrize(
     ("data", "whole"),
     [

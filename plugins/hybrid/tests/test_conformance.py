@@ -15,7 +15,7 @@ class TestEverySecond(PersistenceSuite):
         snapshots=True,
         loses_at_most=2.0,
         background=("BGSAVE", "BGREWRITEAOF"),
-        tears="prefix",
+        tears="zeros",
     )
 
 
@@ -29,5 +29,5 @@ class TestAlways(PersistenceSuite):
         survives_power=True,
         background=("BGSAVE", "BGREWRITEAOF"),
         disk_error="stop",
-        tears="prefix",
+        tears="zeros",
     )

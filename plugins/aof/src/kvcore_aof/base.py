@@ -22,6 +22,7 @@ from kvcore_rdb.delays import SlowLoader, SlowView
 SYNC_BYTES: Final = 4 << 20
 WRITE_BYTES: Final = 1 << 18
 REPORT_KEYS: Final = 1024
+TAIL_BYTES: Final = 1 << 16
 
 
 # Writing ------------------------------------------------------------------------------------------
@@ -142,6 +143,24 @@ class Source:
         self.file.seek(offset)
         self._done = offset
 
+    def leave_zeroes(self) -> str:
+        """Let the file end before the zeroes at its end: says why, "" if there are none.
+
+        A file system may know how long a file is before it has the bytes. Commands end in CRLF.
+        """
+        end = self.size
+        while end > self._done:
+            first = max(self._done, end - TAIL_BYTES)
+            self.file.seek(first)
+            kept = self.file.read(end - first).rstrip(b"\0")
+            end = first + len(kept)
+            if kept:
+                break
+        zeroes = self.size - end
+        self.size = end
+        self.seek(self._done)
+        return f"{zeroes} zero bytes" if zeroes else ""
+
 
 def load(
     source: Source, loader: Loader, path: str, config: Config, *, is_base: bool
@@ -155,11 +174,12 @@ def load(
     contents = None
     if is_base:
         contents = read_preamble(source, loader, path, checksum=bool(config["rdbchecksum"]))
+    zeroes = source.leave_zeroes()
     replayer = Replayer(loader, path, source.offset)
     while data := source.read(replayer.want):
         replayer.feed(data)
     end, why = replayer.finish()
-    return end, why, contents
+    return end, why or zeroes, contents
 
 
 def read_preamble(

@@ -72,11 +72,13 @@ def scan(
     if is_base:
         found.contents = base.read_preamble(source, loader, path, contents=contents)
     found.preamble = found.whole = source.offset
+    zeroes = source.leave_zeroes()
     scanner = _Scanner(found, path, until)
     try:
         while data := source.read(scanner.want):
             scanner.feed(data)
         found.whole, found.torn = scanner.finish()
+        found.torn = found.torn or zeroes
     except CorruptData as error:
         found.damage = error
         found.whole = scanner.whole
