@@ -11,6 +11,8 @@ one thread at a time (the one that holds the store's lock), in this order::
     __init__(host) -> load(loader) -> start()
         -> { append(batch)* flush() | snapshot(view) | cron(now) }* -> close(save)
 
+The data folder exists from ``load`` on.
+
 What a policy promises, and ``kvcore.testing`` checks on every policy alike:
 
 * After ``flush`` (or once the Future that it returned is done) everything appended before survives
@@ -261,7 +263,10 @@ class Persistence:
         self.snapshot(view)
 
     def append(self, batch: Batch) -> None:
-        """Take one commit. May buffer; must not block on the disk longer than the policy says."""
+        """Take one commit. May buffer; must not block on the disk longer than the policy says.
+
+        If it raises, nothing of the commit was taken: it is offered again, before any later one.
+        """
 
     def flush(self) -> Future[None] | None:
         """Make what was appended as durable as promised: None if it is, else a Future."""

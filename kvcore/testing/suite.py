@@ -9,8 +9,9 @@ configuration, write one class for each configuration::
         claims = Claims(log=True, survives_kill=True, survives_power=True, disk_error="stop")
 
 A test without the claim that it is about is skipped and names the claim. Simulations are repeated
-for each of ``--kvcore-seeds``; a failing one is found again by its seed. What the storage was asked
-to do stands in the captured output of a test that fails.
+for each of ``--kvcore-seeds``; a failing one is found again by its seed (to the last byte with a
+fixed ``PYTHONHASHSEED``, and if the policy has no threads). What the storage was asked to do stands
+in the captured output of a test that fails.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ import itertools
 import json
 import math
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -156,8 +158,11 @@ class PersistenceSuite:
             # Processes that follow each other have different numbers, and so has a child: names
             # of temporary files are made of them.
             monkeypatch.setattr(os, "getpid", rig.getpid)
+        state = random.getstate()
+        random.seed(seed)  # what SPOP chooses
         with rig.ended():
             yield rig
+            random.setstate(state)
             if self.claims.storage:
                 sys.stdout.write("\n".join(["What the storage did last:", *rig.storage.log, ""]))
 

@@ -1,4 +1,8 @@
-"""The conformance kit on this policy, for each ``appendfsync`` and both kinds of base."""
+"""The conformance kit on this policy, for each ``appendfsync`` and both kinds of base.
+
+``tears="zeros"``: Redis' format has no checksums, so that a hole inside unsynced bytes looks like
+damage (or like a value). The start is refused then, and a person has to look.
+"""
 
 from __future__ import annotations
 
