@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from kvcore import digest
 from kvcore.codec.rdb import Writer
+from kvcore.cold import pack_all
 from kvcore.command import WRITE
 from kvcore.config import Config
 from kvcore.errors import CommandError, PersistenceError
@@ -114,6 +115,12 @@ def large_values(store: Opened, suffix: str = "") -> None:
     store.do("APPEND", f"string{suffix}", "2" * MANY)
 
 
+def packed_values(store: Opened, suffix: str = "") -> None:
+    """The small ones, as they are once nobody touches them."""
+    small_values(store, suffix)
+    assert pack_all(store.keyspace) >= 4
+
+
 def small_values(store: Opened, suffix: str = "") -> None:
     """One of each type, the same keys, with a little in common with the large ones."""
     store.do("HSET", f"hash{suffix}", "1", "5", "2", "b", "3", "c")
@@ -138,11 +145,14 @@ def test_no_sequence_of_commands_moves_a_view(store: Opened) -> None:
         before=st.lists(EVERY_STEP, max_size=25),
         after=st.lists(EVERY_STEP, min_size=1, max_size=25),
         large=st.booleans(),
+        packed=st.booleans(),
         strides=st.lists(st.integers(0, 3), min_size=1),
     )
-    def holds(before: list[Step], after: list[Step], large: bool, strides: list[int]) -> None:
+    def holds(
+        before: list[Step], after: list[Step], large: bool, packed: bool, strides: list[int]
+    ) -> None:
         store.keyspace.thaw()
-        move_no_view(store, other, before, after, large, strides)
+        move_no_view(store, other, before, after, large, packed, strides)
 
     holds()
 
@@ -153,6 +163,7 @@ def move_no_view(
     before: list[Step],
     after: list[Step],
     large: bool,
+    packed: bool,
     strides: list[int],
 ) -> None:
     """Between the commands the view is read on; and what they leave is what they always leave."""
@@ -166,6 +177,8 @@ def move_no_view(
         for step in before:
             each.do(*step.argv)
         each.session.close()
+    if packed:
+        pack_all(store.keyspace)
     expected = store.entries()
     view = store.view()
     assert {(db, keys) for db, keys, _ in view.databases()} == {
@@ -270,7 +283,7 @@ def test_every_command_that_writes_is_among_them(store: Opened) -> None:
     assert writing == WRITES.keys()
 
 
-@pytest.mark.parametrize("fill", [small_values, large_values])
+@pytest.mark.parametrize("fill", [small_values, large_values, packed_values])
 @pytest.mark.parametrize("name", WRITES)
 def test_a_command_moves_no_view(
     store: Opened, name: str, fill: Callable[[Opened, str], None]

@@ -36,7 +36,7 @@ _NODE_BYTES: Final = 8192
 _ENTRY_OVERHEAD: Final = 4
 _LISTPACK_OVERHEAD: Final = 7 + 3
 _REWRITTEN_TOGETHER: Final = 64
-_STEP: Final = 1024
+_STEP: Final = 1 << 16  # elements: some milliseconds of work
 
 
 # Writing ------------------------------------------------------------------------------------------
@@ -70,8 +70,8 @@ def _ends(value: List) -> list[int]:
     size = _LISTPACK_OVERHEAD
     index = first = 0
     for start in range(0, len(value), _STEP):
-        # Offers the interpreter to other threads, which a compiled loop does not by itself: there
-        # may be millions of elements.
+        # Offers the interpreter to other threads, which a compiled loop does not by itself. Not
+        # more often: each time they may keep it for 5 ms.
         sleep(0)
         for element in value.range(start, start + _STEP - 1):
             entry = len(element) + _ENTRY_OVERHEAD
