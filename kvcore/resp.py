@@ -59,6 +59,8 @@ STAR: Final = 42
 DOLLAR: Final = 36
 CR: Final = 13
 ZERO: Final = 48
+SHORT: Final = 1024  # elements of a reply that is joined at once,
+SMALL: Final = 16384  # and its bytes: pieces are references, a joined reply is a copy
 CRLF: Final = b"\r\n"
 TINY: Final = 512  # bytes of a piece that is not kept as it came
 
@@ -370,25 +372,42 @@ def encode3(value: object, out: list[bytes]) -> None:
 
 
 def _elements(header: bytes, values: list[object], out: list[bytes], resp3: bool) -> None:
-    """An aggregate. ``header`` comes without its CRLF: each element is opened by the one before."""
-    out.append(header)
+    """An aggregate. ``header`` comes without its CRLF: each element is opened by the one before.
+
+    A short one becomes a single piece, so that what is done to each piece on its way to the
+    socket is done once. A long one, or one with a long element, stays in pieces: it is not copied.
+    """
+    pieces = [header]
+    whole = len(values) <= SHORT
     for value in values:
         if type(value) is bytes:
             size = len(value)
-            out.append(NEXT_BULK[size] if size < CACHED else b"\r\n$%d\r\n" % size)
-            out.append(value)
-        elif type(value) is int:
-            out.append(b"\r\n:%d" % value)
-        elif value is None:
-            out.append(b"\r\n_" if resp3 else b"\r\n$-1")
-        else:
-            out.append(CRLF)
-            if resp3:
-                encode3(value, out)
+            if size < CACHED:
+                pieces.append(NEXT_BULK[size])
             else:
-                encode2(value, out)
-            out[-1] = out[-1][:-2]  # ends in CRLF, as every value does: that of the next element
-    out.append(CRLF)
+                pieces.append(b"\r\n$%d\r\n" % size)
+                whole = False
+            pieces.append(value)
+        elif type(value) is int:
+            pieces.append(b"\r\n:%d" % value)
+        elif value is None:
+            pieces.append(b"\r\n_" if resp3 else b"\r\n$-1")
+        else:
+            pieces.append(CRLF)
+            if resp3:
+                encode3(value, pieces)
+            else:
+                encode2(value, pieces)
+            # Ends in CRLF, as every value does: that of the next element.
+            pieces[-1] = pieces[-1][:-2]
+            whole = False
+    pieces.append(CRLF)
+    if whole:
+        joined = b"".join(pieces)
+        if len(joined) <= SMALL:
+            out.append(joined)
+            return
+    out.extend(pieces)
 
 
 def _encode2_other(value: object, out: list[bytes]) -> None:

@@ -35,7 +35,7 @@ NOAUTH: Final = "NOAUTH Authentication required."
 IS_LOADING: Final = "LOADING Redis is loading the dataset in memory"
 NOT_IN_MULTI: Final = "ERR Command not allowed inside a transaction"
 # After so many pieces of replies a client's further commands wait until those have left.
-MOST_PIECES: Final = 65536
+MOST_PIECES: Final = 8192
 # What a web browser sends first that is made to talk to us (cross protocol scripting).
 CROSS_PROTOCOL: Final = (b"post", b"host:")
 
@@ -347,10 +347,7 @@ def _bug(argv: list[bytes]) -> CommandError:
 
 def size_of(pieces: list[bytes]) -> int:
     """Bytes of all pieces together."""
-    size = 0
-    for piece in pieces:
-        size += len(piece)
-    return size
+    return sum(map(len, pieces))
 
 
 def is_loopback(host: str) -> bool:
