@@ -156,6 +156,12 @@ class Instance(Host):
 
         Raises CorruptData, ConfigError or PersistenceError; the files are untouched then.
         """
+        try:
+            self._load()
+        except OSError as error:
+            raise PersistenceError(f"cannot open the data: {error}") from error
+
+    def _load(self) -> None:
         source_name, source = startup.choose(
             self.policy_class, self.policy, self.storage, self.config, self.log
         )

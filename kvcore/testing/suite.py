@@ -41,7 +41,7 @@ from kvcore.store import Argument
 from kvcore.testing.claims import Claims
 from kvcore.testing.rig import Rig
 from kvcore.testing.simulation import Simulation
-from kvcore.testing.storage import FaultyStorage, PowerFailure
+from kvcore.testing.storage import CHANGING, FaultyStorage, PowerFailure
 from kvcore.testing.workload import FAR, SAMPLES, Argv, Workload
 
 _TICKS: Final = 300  # in which a policy notices that the disk is full, or well again
@@ -645,6 +645,29 @@ class PersistenceSuite:
             rig.open()
             assert rig.fingerprint() == wanted
             rig.crash()
+
+    @pytest.mark.parametrize("operation", ["open", "read", "reopen", *CHANGING])
+    @needs("keeps", "storage")
+    def test_a_start_that_fails_costs_nothing(self, rig: Rig, operation: str) -> None:
+        """The disk fails while a store opens: PersistenceError (or it did not matter), and the next
+        start finds everything."""
+        rig.open()
+        run(rig, seed=12, commits=20)
+        if self.claims.snapshots:
+            rig.snapshot()
+        run(rig, seed=13, commits=20)
+        rig.crash()
+        rig.open()
+        wanted = rig.fingerprint()
+        for after in range(4):
+            rig.crash()
+            rig.storage.fail(operation, after=after, times=-1)
+            with contextlib.suppress(PersistenceError):
+                rig.open()
+                assert rig.fingerprint() == wanted
+            rig.kill()
+            rig.open()
+            assert rig.fingerprint() == wanted
 
     @needs("keeps", "storage")
     def test_files_do_not_pile_up(self, rig: Rig, kvcore_seed: int) -> None:
