@@ -157,6 +157,8 @@ class AofPersistence(Persistence):
             manifest.base = base.settle(manifest)
             log.info(f"Creating AOF base file {manifest.base.name} on server start")
         if manifest.increments:
+            # With another behind it, a torn end would be damage.
+            files.sync(manifest.increments[:-1])
             part = manifest.increments[-1]
             file = files.storage.reopen(files.path(part.name))
             log.info(f"Opening AOF incr file {part.name} on server start")

@@ -132,6 +132,14 @@ class Folder:
             raise
         return file
 
+    def sync(self, parts: list[Part]) -> None:
+        """Make durable all names, and these parts: a process that was killed may have left them in
+        the system's memory only, for instance because a sync of the folder failed."""
+        for part in parts:
+            with contextlib.closing(self.storage.reopen(self.path(part.name))) as file:
+                file.sync()
+        self.storage.sync_dir(self.name)
+
     def settle(self, temporary: str, part: Part) -> None:
         """Give a finished file its name, durably."""
         self.storage.rename(self.path(temporary), self.path(part.name))

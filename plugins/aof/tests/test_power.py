@@ -1,0 +1,62 @@
+"""Power failures that need several things to go wrong, as the seeds of the conformance kit found."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import pytest
+
+import kvcore
+from kvcore import CommandError, Store
+from kvcore.testing import FaultyStorage
+
+
+def start(storage: FaultyStorage, appendfsync: Literal["always", "everysec", "no"]) -> Store:
+    return kvcore.open(persistence="aof", storage=storage, tick=False, appendfsync=appendfsync)
+
+
+def keys(store: Store) -> list[bytes]:
+    return sorted(store.execute("KEYS", "*"))
+
+
+@pytest.fixture
+def storage() -> FaultyStorage:
+    """Of a process that was killed after a rotation of its log had failed half-way.
+
+    The manifest that names the new increment is there, its folder is not synced, and the process
+    went on in the old increment.
+    """
+    storage = FaultyStorage()
+    store = start(storage, "no")
+    store.set("a", 1)
+    storage.fail("sync_dir", after=1)  # the first one is for the increment itself
+    with pytest.raises(CommandError, match="Can't execute an AOF background rewriting"):
+        store.execute("BGREWRITEAOF")
+    store.set("b", 2)
+    assert storage.faults == 1
+    after = storage.kill()
+    store.close()
+    return after
+
+
+def test_what_is_written_behind_a_half_made_rotation_is_not_lost(storage: FaultyStorage) -> None:
+    store = start(storage, "always")
+    assert keys(store) == [b"a", b"b"]
+    store.set("c", 3)
+    after = storage.crash(worst=True)
+    store.close()
+    with start(after, "always") as store:
+        assert keys(store) == [b"a", b"b", b"c"]
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_an_increment_that_others_follow_is_never_torn(storage: FaultyStorage, seed: int) -> None:
+    store = start(storage, "no")
+    store.set("c", b"x" * 2000)
+    store.execute("BGREWRITEAOF")
+    store.set("d", 4)
+    storage.chance.seed(seed)
+    after = storage.crash()
+    store.close()
+    with start(after, "no") as store:
+        assert keys(store)[:3] == [b"a", b"b", b"c"]
