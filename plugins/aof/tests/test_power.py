@@ -1,4 +1,4 @@
-"""Power failures that need several things to go wrong, as the seeds of the conformance kit found."""
+"""Power failures after several things went wrong, as seeds of the conformance kit found them."""
 
 from __future__ import annotations
 
