@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import time
 from typing import Literal
 
 import pytest
@@ -17,6 +19,26 @@ def start(storage: FaultyStorage, appendfsync: Literal["always", "everysec", "no
 
 def keys(store: Store) -> list[bytes]:
     return sorted(store.execute("KEYS", "*"))
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_nothing_is_written_behind_what_a_failed_sync_may_have_lost(seed: int) -> None:
+    storage = FaultyStorage(seed, tears="zeros")
+    store = start(storage, "everysec")
+    store.set("a", 1)
+    store.tick(now := time.time())
+    store.tick(now + 5)
+    storage.fail("sync", times=-1)
+    for number in range(20):
+        now += 1
+        with contextlib.suppress(CommandError):
+            store.set(f"b{number}", "x" * 100)
+        store.tick(now)
+        store.instance.keyspace.databases[0].expire(b"a")  # as if its time had come
+    after = storage.crash()
+    store.close()
+    with start(after, "everysec") as store:
+        assert set(keys(store)) <= {b"a", *(b"b%d" % number for number in range(20))}
 
 
 @pytest.fixture

@@ -71,6 +71,9 @@ class Log:
 
         Where a short write cannot be taken back, the rest is pending: it goes on from there.
         """
+        if self.syncer.error is not None:
+            # What that sync lost may become a hole. At the end it is a torn end, within it damage.
+            raise self.syncer.error
         data = b"".join(self.pending)
         file = self.file
         before = file.size
