@@ -1,73 +1,247 @@
-"""CPU per request beside redis-server: redis-benchmark's default tests, one run, same machine.
+"""CPU per request beside redis-server: redis-benchmark's default tests.
 
-    python benchmarks/requests.py [--pipeline 1 16] [--requests 200000] [--rounds 3]
+    python benchmarks/per_request.py [--quick | --full] [--out FOLDER]
 
-Both servers run at once and take turns, test by test. What counts is the CPU time that the
-kernel charges the server for one request (machines are noisy; wall time is not to be believed), as
-the ratio kvcore / redis-server: the median of the rounds, and the geometric mean over the tests.
+Pipeline 1, 16, 100; 1, 50, 1,000 clients; no persistence, appendfsync everysec and always. By
+default one of the three changes at a time; ``--full`` measures every combination, ``--quick`` the
+settings besides the first two with fewer tests. Connecting is measured apart and taken off.
 """
 
 from __future__ import annotations
 
-import argparse
-import statistics
-import subprocess
-import sys
-from pathlib import Path
+from itertools import product
+from typing import NamedTuple
 
-sys.path.insert(0, str(Path(__file__).parent))
-from servers import BenchServer, kvcore_server, redis_server
+from report import Chart, Effort, Part, Table, Target, is_compiled, main, progress
+from servers import (
+    PERSISTENCE,
+    BenchServer,
+    Load,
+    Pair,
+    Spent,
+    both,
+    cost_of_connecting,
+    fill,
+    geometric_mean,
+    median_pair,
+    redis_benchmark,
+    take_turns,
+)
 
-TESTS = ["ping_inline", "ping_mbulk", "set", "get", "incr", "lpush", "rpush", "lpop", "rpop", "sadd", "hset", "spop", "zadd", "zpopmin", "lrange_100", "lrange_300", "lrange_500", "lrange_600", "mset"]
+TESTS = [
+    *("ping_inline", "ping_mbulk", "set", "get", "incr", "lpush", "rpush", "lpop", "rpop", "sadd"),
+    *("hset", "spop", "zadd", "zpopmin", "lrange_100", "lrange_300", "lrange_500", "lrange_600"),
+    "mset",
+]
+# Before its own LRANGE tests redis-benchmark fills the list by as many LPUSH, which would count:
+# these do it apart. The list, the ranges and their names are its own.
+LRANGES = {f"lrange_{n}": ("LRANGE", "mylist", "0", str(n - 1)) for n in (100, 300, 500, 600)}
+LIST_LENGTH = 10_000
+# A reply of 600 elements costs about 40 requests' time: fewer of them tell as much.
+SLOWER = {"lrange_100": 4, "lrange_300": 8, "lrange_500": 12, "lrange_600": 16, "mset": 4}
+LEAST = 2000
+# For a quick look; redis-benchmark takes its time to connect many clients.
+FEW = ["ping_mbulk", "set", "get", "lpush", "hset", "zadd", "lrange_100"]
+FEWER = ["set", "get", "lrange_100"]
 
-# A list of 600 small elements makes a reply of 6 KB: fewer of them tell as much.
-SLOWER = {"lrange_100": 4, "lrange_300": 10, "lrange_500": 16, "lrange_600": 20, "mset": 4}
+
+class Setting(NamedTuple):
+    """How the tests are run."""
+
+    pipeline: int
+    clients: int
+    persistence: str
+    random: int = 0
+
+    def __str__(self) -> str:
+        text = f"P{self.pipeline}, clients: {self.clients:,}, {self.persistence}"
+        return f"{text}, {self.random:,} keys" if self.random else text
 
 
-def measure(server: BenchServer, test: str, requests: int, pipeline: int, clients: int) -> float:
-    """CPU microseconds of the server per request of one redis-benchmark test."""
-    requests = max(1000, requests // SLOWER.get(test, 1))
-    before = server.cpu()
-    subprocess.run(
-        [
-            *("redis-benchmark", "-p", str(server.port), "-t", test, "-n", str(requests)),
-            *("-P", str(pipeline), "-c", str(clients), "-q"),
-        ],
-        check=True,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
+HEADLINE = (Setting(1, 50, "none"), Setting(16, 50, "none"))
+OTHERS = (
+    Setting(100, 50, "none"),
+    Setting(1, 1, "none"),
+    Setting(16, 1, "none"),
+    Setting(1, 1000, "none"),
+    Setting(16, 1000, "none"),
+    Setting(16, 50, "none", 100_000),
+    Setting(1, 50, "everysec"),
+    Setting(16, 50, "everysec"),
+    Setting(1, 50, "always"),
+    Setting(16, 50, "always"),
+)
+
+
+class Result(NamedTuple):
+    cpu: Pair
+    rate: Pair
+
+
+def settings(effort: Effort) -> list[Setting]:
+    if not effort.full:
+        return [*HEADLINE, *OTHERS]
+    grid = product((1, 16, 100), (1, 50, 1000), PERSISTENCE)
+    others = [Setting(*point) for point in grid if Setting(*point) not in HEADLINE]
+    return [*HEADLINE, *others, Setting(16, 50, "none", 100_000)]
+
+
+def requests_of(setting: Setting, test: str, effort: Effort) -> int:
+    """So many that the measurement takes about half a second."""
+    requests = {1: 60_000, 16: 200_000, 100: 400_000}[setting.pipeline]
+    if setting.clients == 1 and setting.pipeline == 1:
+        requests //= 3
+    if setting.persistence == "always":
+        requests //= 4  # the disk's time, not the CPU's
+    requests = effort.pick(requests // 4, requests) // SLOWER.get(test, 1)
+    return max(LEAST, setting.pipeline * setting.clients, requests)
+
+
+def measure_setting(setting: Setting, effort: Effort) -> dict[str, Result]:
+    """The tests with one setting."""
+    progress(setting)
+    rounds = effort.pick(3, 5 if setting in HEADLINE else 3)
+    tests = TESTS
+    if effort.quick and setting not in HEADLINE:
+        tests = FEWER if setting.clients > 100 else FEW
+    results = {}
+    with both(*PERSISTENCE[setting.persistence]) as (theirs, ours):
+        connecting = {
+            server.name: cost_of_connecting(server, setting.clients) for server in (theirs, ours)
+        }
+        for test in tests:
+            load = Load(requests_of(setting, test, effort), *setting[:2], setting.random)
+            results[test] = measure_test(test, load, rounds, theirs, ours, connecting)
+    return results
+
+
+def measure_test(
+    test: str,
+    load: Load,
+    rounds: int,
+    theirs: BenchServer,
+    ours: BenchServer,
+    connecting: dict[str, float],
+) -> Result:
+    if test in LRANGES:
+        for server in (theirs, ours):
+            fill(server, [(b"DEL", b"mylist")])
+            fill(server, [(b"LPUSH", b"mylist", b"xxx")] * LIST_LENGTH)
+    arguments = LRANGES.get(test, ("-t", test))
+    by_server: dict[str, Spent] = {}
+
+    def measure(server: BenchServer) -> float:
+        spent = redis_benchmark(server, load, arguments, connecting[server.name])
+        by_server[server.name] = spent
+        return spent.cpu
+
+    cpu = []
+    rate = []
+    for turn in range(rounds):
+        cpu.append(take_turns(turn, measure, theirs, ours))
+        other, own = by_server["redis"].rate, by_server["kvcore"].rate
+        rate.append(Pair(own / other, other, own))
+    return Result(median_pair(cpu), median_pair(rate))
+
+
+def run(effort: Effort) -> Part:
+    results = {setting: measure_setting(setting, effort) for setting in settings(effort)}
+    return Part(
+        "CPU per request: redis-benchmark's default tests",
+        "CPU time of all the server's threads as the kernel accounts it, kvcore divided by "
+        "redis-server, so 1.00 is Redis and less is better. Connecting is taken off. P is the "
+        "pipeline.",
+        targets(results),
+        [summary(results), detail(results), absolute(results)],
+        charts(results),
     )
-    return (server.cpu() - before) / requests * 1e6
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--pipeline", type=int, nargs="+", default=[1, 16])
-    parser.add_argument("--clients", type=int, default=50)
-    parser.add_argument("--requests", type=int, default=100_000)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--tests", nargs="+", default=TESTS)
-    parser.add_argument(
-        "--options", default="--save ''", help="directives for both servers, one string"
-    )
-    args = parser.parse_args()
-    options = ["" if word == "''" else word for word in args.options.split()]
-    ratios: list[float] = []
-    with redis_server(*options) as redis, kvcore_server(*options) as ours:
-        print(f"{'test':14}{'P':>4}{'redis us':>10}{'kvcore us':>11}{'ratio':>8}")
-        for pipeline in args.pipeline:
-            for test in args.tests:
-                pairs = []
-                for _ in range(args.rounds):
-                    theirs = measure(redis, test, args.requests, pipeline, args.clients)
-                    own = measure(ours, test, args.requests, pipeline, args.clients)
-                    pairs.append((own / theirs, theirs, own))
-                ratio, theirs, own = sorted(pairs)[len(pairs) // 2]
-                ratios.append(ratio)
-                print(f"{test:14}{pipeline:4}{theirs:10.2f}{own:11.2f}{ratio:8.2f}", flush=True)
-    print(f"geometric mean of the ratios: {statistics.geometric_mean(ratios):.2f}")
-    print(f"worst: {max(ratios):.2f}")
+def targets(results: dict[Setting, dict[str, Result]]) -> list[Target]:
+    headline = [result.cpu for setting in HEADLINE for result in results[setting].values()]
+    everysec = [
+        result.cpu
+        for setting, tests in results.items()
+        if setting.persistence == "everysec" and setting.clients == 50 and setting.pipeline <= 16
+        for result in tests.values()
+    ]
+    limit = 1.15 if is_compiled() else 2.2
+    return [
+        Target("geometric mean of CPU, pipeline 1 and 16", geometric_mean(headline), limit),
+        Target("the worst of these tests", max(headline).ratio, 2.0),
+        Target("geometric mean with appendfsync everysec", geometric_mean(everysec), 1.2),
+    ]
+
+
+def summary(results: dict[Setting, dict[str, Result]]) -> Table:
+    rows = []
+    for setting, tests in results.items():
+        worst = max(tests, key=lambda test: tests[test].cpu)
+        rows.append(
+            (
+                str(setting),
+                geometric_mean(result.cpu for result in tests.values()),
+                tests[worst].cpu.ratio,
+                worst,
+                geometric_mean(result.rate for result in tests.values()),
+            )
+        )
+    header = ("setting", "CPU, mean", "CPU, worst", "which", "throughput, mean")
+    return Table("By setting", header, rows, "Geometric means over the tests, kvcore / Redis.")
+
+
+def detail(results: dict[Setting, dict[str, Result]]) -> Table:
+    rows = [
+        (test, *(tests[test].cpu.ratio if test in tests else "" for tests in results.values()))
+        for test in TESTS
+    ]
+    short = [
+        f"P{setting.pipeline} c{setting.clients} "
+        + (f"r{setting.random // 1000}k" if setting.random else setting.persistence)
+        for setting in results
+    ]
+    return Table("CPU per request, kvcore / Redis", ("test", *short), rows)
+
+
+def absolute(results: dict[Setting, dict[str, Result]]) -> Table:
+    rows = [
+        (test, *(figure for setting in HEADLINE for figure in results[setting][test].cpu[1:]))
+        for test in TESTS
+    ]
+    header = ("test", "Redis P1", "kvcore P1", "Redis P16", "kvcore P16")
+    return Table("CPU microseconds per request, 50 clients, no persistence", header, rows)
+
+
+def charts(results: dict[Setting, dict[str, Result]]) -> list[Chart]:
+    return [
+        Chart(
+            "requests",
+            "CPU per request, kvcore / redis-server (50 clients, no persistence)",
+            "ratio",
+            {
+                f"pipeline {setting.pipeline}": [results[setting][t].cpu.ratio for t in TESTS]
+                for setting in HEADLINE
+            },
+            TESTS,
+            line=1.0,
+        ),
+        Chart(
+            "settings",
+            "CPU and throughput, kvcore / redis-server, geometric mean over the tests",
+            "ratio",
+            {
+                "CPU per request (less is better)": [
+                    geometric_mean(r.cpu for r in tests.values()) for tests in results.values()
+                ],
+                "throughput (more is better)": [
+                    geometric_mean(r.rate for r in tests.values()) for tests in results.values()
+                ],
+            },
+            [str(setting) for setting in results],
+            line=1.0,
+        ),
+    ]
 
 
 if __name__ == "__main__":
-    main()
+    main(run, __doc__)
