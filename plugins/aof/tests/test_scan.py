@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kvcore.codec.rdb import Writer
+from kvcore.datatype import Limits
 from kvcore.errors import CorruptData
 from kvcore.persistence import Loader
 from kvcore_aof import base
@@ -24,7 +25,7 @@ class NoLoader(Loader):
     """For text alone, and for snapshots of nothing."""
 
     types = format.TypeRegistry()
-    limits = None  # type: ignore[assignment]
+    limits = Limits()
     now = 0
 
     def progress(self, done: int, total: int) -> None:
