@@ -15,7 +15,8 @@ threads and locks of its own. Theory of operation:
   the thread reads it without a lock.
 * What the thread has passed it gives up: from then on nothing is copied for it.
 * Under the interpreter's lock a thread that works keeps others from working. So the view rests a
-  little after each slice of work, and no command waits longer than a slice (see `_Pace`).
+  little after each slice of work (see `_Pace`), and commands wait no longer than that; a few
+  milliseconds while a value of a megabyte is written.
 
 Either way there is a `Child`, one at a time, and whoever started it sees no difference.
 """

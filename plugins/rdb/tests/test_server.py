@@ -160,7 +160,7 @@ def test_a_save_point_is_reached(tmp_path: Path) -> None:
 
 
 def test_a_save_point_of_an_embedded_store_is_reached(tmp_path: Path) -> None:
-    """There the child is forked by a thread that is not the main one."""
+    """There the child is started by a thread that is not the main one."""
     with kvcore.open(str(tmp_path), "rdb", save="1 1") as store:
         store.set("k", "v")
         wait_for((tmp_path / "dump.rdb").exists)
@@ -185,6 +185,38 @@ def test_killed_while_it_saves(tmp_path: Path) -> None:
     with start_kvcore(tmp_path, *RDB) as server:
         assert server.client().execute_command("DEBUG", "DIGEST") == expected
         assert [entry.name for entry in tmp_path.glob("*.rdb")] == ["dump.rdb"]
+
+
+@pytest.mark.parametrize("method", ["fork", "inprocess"])
+def test_a_server_that_leaves_while_it_saves(tmp_path: Path, method: str) -> None:
+    options = ("--snapshot-method", method, "--save", "3600 1000000")
+    with start_kvcore(tmp_path, *RDB, *options) as server:
+        client = server.client()
+        client.mset({"a": "1", "b": "2"})
+        client.bgsave()
+        wait_for(lambda: idle(client))
+        client.config_set("rdb-key-save-delay", 100_000_000)
+        client.bgsave()
+        client.set("later", "1")
+        assert not idle(client)
+        assert (child_of(server) == client.info("server")["process_id"]) is (method == "inprocess")
+        client.config_set("rdb-key-save-delay", 0)
+        assert server.stop() == 0
+    assert [entry.name for entry in tmp_path.glob("*.rdb")] == ["dump.rdb"]
+    with start_kvcore(tmp_path, *RDB) as server:
+        assert server.client().mget("a", "b", "later") == [b"1", b"2", b"1"]
+
+
+def test_the_method_can_be_changed_while_it_runs(tmp_path: Path) -> None:
+    with start_kvcore(tmp_path, *RDB) as server:
+        client = server.client()
+        own = client.info("server")["process_id"]
+        for method, threaded in (("inprocess", True), ("fork", False), ("auto", False)):
+            client.config_set("snapshot-method", method)
+            client.bgsave()
+            wait_for(lambda: idle(client))
+            assert (child_of(server) == own) is threaded
+            assert persistence(client)["rdb_last_bgsave_status"] == "ok"
 
 
 @pytest.mark.parametrize(("points", "kept"), [("3600 1000000", True), ("", False)])

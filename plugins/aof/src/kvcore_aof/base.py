@@ -50,7 +50,7 @@ class Form:
 def write(view: View, file: File, form: Form, progress: Callable[[int], None] = ignore) -> None:
     """Write all of ``view`` to ``file``, durably."""
     if form.delay:
-        view = SlowView(view, form.delay)
+        view = SlowView(view, form.delay, progress)
     sink = _Sink(file, form.sync_bytes)
     if form.rdb:
         format.write(

@@ -344,7 +344,7 @@ class _Snapshot:
         try:
             with contextlib.closing(storage.create(temp)) as file:
                 format.write(
-                    SlowView(view, self._delay) if self._delay else view,
+                    SlowView(view, self._delay, done) if self._delay else view,
                     _Sink(file).write if self._sync_often else file.append,
                     compress=self._compress,
                     checksum=self._checksum,

@@ -7,11 +7,14 @@ many keys share one microsecond.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from typing import Final
 
 from kvcore.config import Config
 from kvcore.datatype import Limits, TypeRegistry
 from kvcore.persistence import Loader, View
+
+_SLICE: Final = 20_000  # µs
 
 
 def pause(delay: int, done: int) -> None:
@@ -23,20 +26,32 @@ def pause(delay: int, done: int) -> None:
 
 
 class SlowView(View):
-    """A view whose keys come with a delay."""
+    """A view whose keys come with a delay. ``progress`` is called meanwhile: it may end the task,
+    which must not wait for the delay then."""
 
-    def __init__(self, view: View, delay: int) -> None:
+    def __init__(self, view: View, delay: int, progress: Callable[[int], None]) -> None:
         self._view = view
         self._delay = delay
+        self._progress = progress
+        self._done = 0
         self.types = view.types
 
     def databases(self) -> Iterable[tuple[int, int, int]]:
         return self._view.databases()
 
     def entries(self, db: int) -> Iterator[tuple[bytes, object, int]]:
-        for done, entry in enumerate(self._view.entries(db)):
-            pause(self._delay, done)
+        for entry in self._view.entries(db):
+            self._wait()
             yield entry
+            self._done += 1
+
+    def _wait(self) -> None:
+        left = self._delay
+        while left > _SLICE:
+            pause(_SLICE, self._done)
+            self._progress(self._done)
+            left -= _SLICE
+        pause(left, self._done)
 
 
 class SlowLoader(Loader):
