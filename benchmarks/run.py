@@ -20,6 +20,7 @@ import files
 import growth
 import memory
 import per_request
+import snapshots
 from report import Effort, Part, Run, arguments, markdown, progress, surroundings, verdicts, write
 
 PARTS: dict[str, Run] = {
@@ -29,6 +30,7 @@ PARTS: dict[str, Run] = {
     "files": files.run,
     "memory": memory.run,
     "growth": growth.run,
+    "snapshots": snapshots.run,
     "durability": durability.run,
 }
 
