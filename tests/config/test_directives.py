@@ -112,7 +112,7 @@ def good_and_bad(option: Option) -> Iterator[str]:
         yield "default"
 
 
-# What would make the oracle listen elsewhere, close the test's connection, or need a certificate;
+# What would make the oracle listen elsewhere, close our connections, or need a certificate;
 # and sizes that it rounds up when it applies them.
 NOT_ASKED = {
     "port": range(65536),
@@ -123,7 +123,7 @@ NOT_ASKED = {
     "repl-backlog-size": range(16384),
 }
 WORDS_NOT_ASKED = {
-    "maxmemory-clients": ("1b", "mb"),
+    "maxmemory-clients": ("1b", "mb", "01", "+1", "1 ", " 1", "64kB", "3M"),
     "repl-backlog-size": ("1b",),
     "tls-cluster": ("yes",),
     "tls-replication": ("yes",),
