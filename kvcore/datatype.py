@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any, Final
 
-from kvcore.codec.rdb import Reader, Writer
+from kvcore.codec.rdb import SINCE, Reader, Writer
 from kvcore.errors import CorruptData
 from kvcore.packed import Packed, form
 
@@ -80,8 +80,9 @@ class DataType:
     ``rdb_codes``    every RDB type byte that ``load`` understands
     ``number``       OBJ_* number of Redis (string 0, list 1, set 2, zset 3, hash 4)
     ``encoding``     value, limits -> what OBJECT ENCODING answers
-    ``save``         value, writer -> None; writes the payload (without the type byte)
-    ``rdb_code``     value -> the type byte under which ``save`` writes it
+    ``save``         value, writer -> None; writes the payload (without the type byte) in an
+                     encoding that ``writer.version`` has
+    ``rdb_code``     value, RDB version -> the type byte under which ``save`` writes it
     ``load``         code, reader, limits -> value; raises CorruptData. An empty collection
                      is corrupt (Redis never writes one).
     ``rewrite``      key, value -> the commands that rebuild it (AOF without RDB preamble);
@@ -110,7 +111,7 @@ class DataType:
     classes: tuple[type, ...]
     rdb_codes: tuple[int, ...]
     encoding: Callable[[Any, Limits], str]
-    rdb_code: Callable[[Any], int]
+    rdb_code: Callable[[Any, int], int]
     save: Callable[[Any, Writer], None]
     load: Callable[[int, Reader, Limits], Any]
     rewrite: Callable[[bytes, Any], Iterator[list[bytes]]]
@@ -132,7 +133,7 @@ class DataType:
         classes: tuple[type, ...],
         rdb_codes: tuple[int, ...],
         encoding: Callable[[Any, Limits], str],
-        rdb_code: Callable[[Any], int],
+        rdb_code: Callable[[Any, int], int],
         save: Callable[[Any, Writer], None],
         load: Callable[[int, Reader, Limits], Any],
         rewrite: Callable[[bytes, Any], Iterator[list[bytes]]],
@@ -171,16 +172,18 @@ class PackedForm:
     ``cls``     the class of such values: ``form.cls(payload)``
     ``base``    the live values' type
     ``record``  the packed values' type: it writes the payload as it lies, and decodes it for
-                whatever asks for more
+                whatever asks for more, or for an RDB version that does not have it so
     """
 
     code: int
+    since: int  # the RDB version that brought the code
     cls: type[Packed]
     base: DataType
     record: DataType
 
     def __init__(self, code: int, base: DataType) -> None:
         self.code = code
+        self.since = SINCE.get(code, 0)
         self.base = base
         self.cls = form(f"Packed{base.name.capitalize()}{code}")
         self.record = DataType(
@@ -216,11 +219,16 @@ class PackedForm:
     def _encoding(self, payload: bytes, limits: Limits) -> str:
         return self.base.encoding(self.unpack(payload), limits)
 
-    def _rdb_code(self, payload: bytes) -> int:
+    def _rdb_code(self, payload: bytes, version: int) -> int:
+        if version < self.since:
+            return self.base.rdb_code(self.unpack(payload), version)
         return self.code
 
     def _save(self, payload: bytes, writer: Writer) -> None:
-        writer.raw(payload)
+        if writer.version < self.since:
+            self.base.save(self.unpack(payload), writer)
+        else:
+            writer.raw(payload)
 
     def _rewrite(self, key: bytes, payload: bytes) -> Iterator[list[bytes]]:
         return self.base.rewrite(key, self.unpack(payload, key))
@@ -288,7 +296,7 @@ class TypeRegistry:
             return None
         writer = Writer()
         datatype.save(value, writer)
-        return self.forms[datatype.rdb_code(value)].cls(writer.getvalue())
+        return self.forms[datatype.rdb_code(value, writer.version)].cls(writer.getvalue())
 
     def unpack(self, packed: Packed, key: bytes) -> Any:
         """The live value of a packed one; raises CorruptData, which names the key."""

@@ -121,6 +121,7 @@ def write_entries(
     """Write (key, value, expiry in Unix ms or -1) in turn; returns ``done`` plus their number,
     with which ``progress`` is called every thousand or so."""
     by_class = types.by_class
+    version = writer.version
     for key, value, expiry in entries:
         if expiry >= 0:
             writer.raw(_EXPIRY.pack(EXPIRETIME_MS, expiry))
@@ -134,7 +135,7 @@ def write_entries(
             writer.integer(value)
         else:
             datatype = by_class[type(value)]
-            writer.byte(datatype.rdb_code(value))
+            writer.byte(datatype.rdb_code(value, version))
             writer.string(key)
             datatype.save(value, writer)
         done += 1

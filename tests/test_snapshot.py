@@ -76,7 +76,7 @@ class Opened:
         """All that is saved of a value."""
         datatype = self.keyspace.types.of(value)
         writer = Writer()
-        writer.byte(datatype.rdb_code(value))
+        writer.byte(datatype.rdb_code(value, writer.version))
         datatype.save(value, writer)
         return writer.getvalue()
 

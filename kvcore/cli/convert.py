@@ -9,6 +9,7 @@ import click
 
 from kvcore.cli import offline, output
 from kvcore.cli.terminal import OK, human, plural, progress, say, say_json, warn
+from kvcore.codec.rdb import WRITTEN
 
 FORMATS = ("rdb", "aof", "jsonl")
 _SUFFIXES = {".rdb": "rdb", ".jsonl": "jsonl", ".ndjson": "jsonl", "": "aof"}
@@ -18,7 +19,12 @@ _SUFFIXES = {".rdb": "rdb", ".jsonl": "jsonl", ".ndjson": "jsonl", "": "aof"}
 @click.argument("source", metavar="IN")
 @click.argument("target", metavar="OUT")
 @click.option("--to", "form", type=click.Choice(FORMATS), help="By default told by OUT's name.")
-@click.option("--rdb-version", type=int, metavar="N", help="Of the RDB file (or the AOF's base).")
+@click.option(
+    "--rdb-version",
+    type=click.IntRange(WRITTEN[0], WRITTEN[-1]),
+    metavar="9|10|11|12",
+    help="Of the RDB file (or the AOF's base): 9 Redis 5 and 6, 10 7.0, 11 7.2, 12 7.4.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the result as an object.")
 def command(
     source: str, target: str, form: str | None, rdb_version: int | None, as_json: bool
@@ -32,10 +38,8 @@ def command(
     Every key is written, with its expiry, also if that is over.
     """
     form = form or _form(target)
-    if rdb_version is not None:
-        if form == "jsonl":
-            raise click.UsageError("--rdb-version is for RDB and AOF")
-        output.rdb_version(rdb_version)
+    if rdb_version is not None and form == "jsonl":
+        raise click.UsageError("--rdb-version is for RDB and AOF")
     if target == "-" and form != "jsonl":
         raise click.UsageError("only JSON lines go to standard output: --to jsonl")
     if target != "-":

@@ -155,7 +155,7 @@ def _examine_parts(source: offline.Log, report: LogReport, watch: Watch) -> None
 
 def _is_rdb(path: str) -> bool:
     with offline.open_regular(path) as file:
-        return file.read(5) == format.MAGIC
+        return format.begins(file.read(6))
 
 
 def _tell(file: FileReport, report: LogReport, what: str) -> None:

@@ -113,7 +113,7 @@ def _pack_value(datatype: DataType, key: bytes, value: object) -> Any:
         writer = Writer()
         datatype.save(value, writer)
         payload = base64.b64encode(writer.getvalue()).decode("ascii")
-        return {"rdb": datatype.rdb_code(value), "base64": payload}
+        return {"rdb": datatype.rdb_code(value, writer.version), "base64": payload}
     # The commands that rebuild a value hold all that there is to it.
     items: list[bytes] = []
     for argv in datatype.rewrite(key, value):

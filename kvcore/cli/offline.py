@@ -254,9 +254,8 @@ class Rdb(Source):
             reader = Reader(source, path=self.path, size=size, checksum=True)
             format.read(reader, loader, keep_expired=True, contents=contents)
         self.about["version"] = str(contents.version)
-        maker = contents.aux.get("redis-ver", contents.aux.get("valkey-ver"))
-        if maker:
-            self.about["made by"] = "Redis " + maker.decode("latin-1")
+        if contents.maker:
+            self.about["made by"] = contents.maker
         self.warnings += contents.warnings()
 
     def each(self, visit: Visit, watch: Watch = ignore) -> None:
@@ -503,7 +502,7 @@ def _kind_of_file(path: str) -> str:
     suffix = os.path.splitext(path)[1].lower()
     if suffix == ".manifest":
         return LOG
-    if head[:5] == b"REDIS":
+    if head.startswith((b"REDIS", b"VALKEY")):
         return LOG_FILE if suffix == ".aof" else RDB
     if suffix in _SUFFIXES:
         return _SUFFIXES[suffix]

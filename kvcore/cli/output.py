@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from kvcore.cli import jsonlines, offline
 from kvcore.cli.terminal import Unreadable
-from kvcore.codec.rdb import Writer
+from kvcore.codec.rdb import VERSION, Writer
 from kvcore.config import Config
 from kvcore.storage import LocalStorage
 
@@ -123,9 +123,9 @@ class RdbOutput(Output):
         super().__init__()
         self._format = format
         self._types = offline.registry()
-        self._writer = Writer(append, checksum=True)
+        self._writer = Writer(append, checksum=True, version=version or VERSION)
         self._db = -1
-        format.begin(self._writer, aux=aux or {}, version=rdb_version(version))
+        format.begin(self._writer, aux=aux or {})
 
     def put(self, db: int, key: bytes, value: Any, expiry: int) -> None:
         if db != self._db:
@@ -140,19 +140,6 @@ class RdbOutput(Output):
     @property
     def written(self) -> int:
         return self._writer.written
-
-
-def rdb_version(wanted: int | None) -> int:
-    """Raises Unreadable for a version that the plugin does not write."""
-    from kvcore_rdb import format
-
-    if wanted is None:
-        return format.VERSION
-    if not format.VERSION <= wanted <= format.NEWEST:
-        raise Unreadable(
-            f"RDB version {wanted} cannot be written, only {format.VERSION} to {format.NEWEST}"
-        )
-    return wanted
 
 
 class LinesOutput(Output):

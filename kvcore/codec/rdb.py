@@ -43,6 +43,18 @@ _LZF: Final = 3
 _BYTE: Final = [bytes([n]) for n in range(256)]
 _NINE: Final = 57
 
+#: The RDB version that is written if nobody asks for another: Redis 7.0's, which all later
+#: ones read.
+VERSION: Final = 10
+#: Those that can be asked for: 9 is what Redis 5 and 6 read, 11 is Redis 7.2's and Valkey 8's, 12
+#: Redis 7.4's.
+WRITTEN: Final = range(9, 13)
+#: Those whose content is known: up to Redis 8.6, and Valkey 9's. A later one may have changed
+#: anything.
+READ: Final = frozenset([*range(1, 14), 80])
+#: The version that brought a type code, where it is one that not every version in `WRITTEN` has.
+SINCE: Final = {16: 10, 17: 10, 18: 10, 20: 11}
+
 #: Bytes that `Reader.span` takes at most: what a longer value is made of should not stay packed.
 LONGEST_SPAN: Final = 1 << 14
 
@@ -402,9 +414,11 @@ class Writer:
 
     Without a sink the bytes are kept for `getvalue`. With one, `flush` hands over the rest; an
     exception of the sink passes through, and the writer is of no use after it. `compress`
-    decides whether strings of more than 20 bytes are tried with LZF.
+    decides whether strings of more than 20 bytes are tried with LZF. `version` is the RDB version
+    whose encodings shall be used: nothing here depends on it, but the data types' ``save`` does.
     """
 
+    version: int
     _sink: Callable[[bytes], object]
     _chunks: list[bytes]  # where the sink of a writer without one puts them
     _pieces: list[bytes]
@@ -421,7 +435,9 @@ class Writer:
         *,
         compress: bool = True,
         checksum: bool = False,
+        version: int = VERSION,
     ) -> None:
+        self.version = version
         self._chunks = []
         self._sink = self._chunks.append if sink is None else sink
         self._pieces = []

@@ -12,6 +12,7 @@ from typing import Final
 
 import attrs
 
+from kvcore.codec.rdb import VERSION, WRITTEN
 from kvcore.config.options import (
     INT_MAX,
     INT_MIN,
@@ -186,6 +187,7 @@ def _persistence() -> Iterator[Option]:
     yield Option("dbfilename", _plain_name("dbfilename", "filename"), "dump.rdb", protected=True)
     yield Option("rdbcompression", BOOL, True)
     yield Option("rdbchecksum", BOOL, True, mutable=False)
+    yield Option("rdb-version", Int(WRITTEN[0], WRITTEN[-1]), VERSION)
     yield Option("rdb-del-sync-files", BOOL, False)
     yield Option("rdb-save-incremental-fsync", BOOL, True)
     yield Option("rdb-key-save-delay", Int(INT_MIN), 0, hidden=True)

@@ -197,14 +197,18 @@ def test_nothing_is_overwritten_and_usage_is_checked_first(folder: Path, run: Ru
 
 
 def test_the_version_can_be_chosen(folder: Path, run: Run) -> None:
-    for version in (11, 12):
+    for version in (9, 10, 11, 12):
         target = folder / f"{version}.rdb"
         result = run("convert", folder / "dump.rdb", target, "--rdb-version", version, "--json")
         assert result.json["keys"] == 601
         assert result.json["bytes"] == target.stat().st_size
-        assert target.read_bytes().startswith(b"REDIS00%d" % version)
+        assert target.read_bytes().startswith(b"REDIS%04d" % version)
         assert run("check", target).code == 0
-    assert run("convert", folder / "dump.rdb", folder / "o.rdb", "--rdb-version", 99).code == 3
+        assert run("diff", folder / "dump.rdb", target).code == 0
+    for version in (8, 13):
+        result = run("convert", folder / "dump.rdb", folder / "o.rdb", "--rdb-version", version)
+        assert result.code == 2
+        assert "9<=x<=12" in result.err
 
 
 def test_a_damaged_source_leaves_no_target(folder: Path, run: Run) -> None:

@@ -27,7 +27,7 @@ from tests.support import start_redis
 Get = Callable[..., dict[bytes, bytes]]
 Set = Callable[..., str]
 
-OURS = {"persistence", "load-from", "snapshot-method"}
+OURS = {"persistence", "load-from", "snapshot-method", "rdb-version"}
 NEWER = {
     "set-max-listpack-entries",
     "set-max-listpack-value",

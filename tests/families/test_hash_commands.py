@@ -481,7 +481,7 @@ def test_a_hash_is_loaded_as_it_was_saved(fields: dict[bytes, bytes]) -> None:
     value = Hash.of(fields)
     writer = Writer()
     TYPE.save(value, writer)
-    loaded = load(TYPE.rdb_code(value), writer.getvalue())
+    loaded = load(TYPE.rdb_code(value, writer.version), writer.getvalue())
     assert loaded.items() == fields
     assert loaded.encoding == value.encoding
 

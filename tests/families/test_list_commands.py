@@ -376,7 +376,7 @@ def footed(body: bytes) -> bytes:
 
 def payload(value: List) -> bytes:
     writer = Writer()
-    writer.byte(TYPE.rdb_code(value))
+    writer.byte(TYPE.rdb_code(value, writer.version))
     TYPE.save(value, writer)
     return writer.getvalue()
 

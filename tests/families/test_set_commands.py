@@ -458,7 +458,7 @@ def test_a_set_is_loaded_as_it_was_saved(members: set[bytes]) -> None:
     value = Set.of(members)
     writer = Writer()
     TYPE.save(value, writer)
-    loaded = load(TYPE.rdb_code(value), writer.getvalue())
+    loaded = load(TYPE.rdb_code(value, writer.version), writer.getvalue())
     assert loaded.members() == members
     assert loaded.encoding == value.encoding
 

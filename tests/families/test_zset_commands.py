@@ -975,7 +975,7 @@ def test_a_set_is_loaded_as_it_was_saved(scores: dict[bytes, float]) -> None:
     value = ZSet.of(scores.items())
     writer = Writer()
     TYPE.save(value, writer)
-    loaded = load(TYPE.rdb_code(value), writer.getvalue())
+    loaded = load(TYPE.rdb_code(value, writer.version), writer.getvalue())
     assert list(loaded.items()) == list(value.items())
     assert loaded.encoding == value.encoding
 

@@ -7,7 +7,7 @@
 16    the same as a listpack (since Redis 7.0)
 ====  ==================================================================
 
-Written are 16 while the encoding is listpack, else 4.
+Written are 16 while the encoding is listpack (13 before RDB version 10), else 4.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Final
 
 from kvcore import digest
 from kvcore.codec import listpack, ziplist, zipmap
-from kvcore.codec.rdb import LONGEST_SPAN, Reader, Writer
+from kvcore.codec.rdb import LONGEST_SPAN, SINCE, Reader, Writer
 from kvcore.datatype import MOST_PACKED, DataType, Limits
 from kvcore.families.hashes.value import LISTPACK, Hash
 
@@ -31,13 +31,17 @@ _REWRITE_ITEMS: Final = 64
 _ANY_LENGTH: Final = 1 << 62
 
 
-def _rdb_code(value: Hash) -> int:
-    return RDB_HASH_LISTPACK if value.encoding == LISTPACK else RDB_HASH
+def _rdb_code(value: Hash, version: int) -> int:
+    if value.encoding != LISTPACK:
+        return RDB_HASH
+    return RDB_HASH_ZIPLIST if version < SINCE[RDB_HASH_LISTPACK] else RDB_HASH_LISTPACK
 
 
 def _save(value: Hash, writer: Writer) -> None:
     if value.encoding == LISTPACK:
-        writer.string(listpack.encode(list(chain.from_iterable(value.pairs()))))
+        items = list(chain.from_iterable(value.pairs()))
+        old = writer.version < SINCE[RDB_HASH_LISTPACK]
+        writer.string(ziplist.encode(items) if old else listpack.encode(items))
         return
     writer.length(len(value))
     for field, text in value.pairs():

@@ -9,7 +9,7 @@ from typing import Final
 
 from kvcore.codec.crc64 import crc64
 from kvcore.codec.numbers import INT64_MAX
-from kvcore.codec.rdb import Reader, Writer
+from kvcore.codec.rdb import READ, Reader, Writer
 from kvcore.command import Context, Family, integer
 from kvcore.datatype import DataType, Limits, TypeRegistry
 from kvcore.errors import SYNTAX, CommandError, CorruptData
@@ -17,8 +17,6 @@ from kvcore.errors import SYNTAX, CommandError, CorruptData
 command = Family("generic")
 
 _FOOTER: Final = 10
-_VERSION: Final = 10  # what Redis 7.0 writes; every later one takes it
-_NEWEST: Final = 12  # Redis 7.4
 _BAD_FOOTER: Final = "ERR DUMP payload version or checksum are wrong"
 _BAD_FORMAT: Final = "ERR Bad data format"
 
@@ -26,9 +24,9 @@ _BAD_FORMAT: Final = "ERR Bad data format"
 def serialize(datatype: DataType, value: object) -> bytes:
     """A value as DUMP answers it."""
     writer = Writer(checksum=True)
-    writer.byte(datatype.rdb_code(value))
+    writer.byte(datatype.rdb_code(value, writer.version))
     datatype.save(value, writer)
-    writer.raw(_VERSION.to_bytes(2, "little"))
+    writer.raw(writer.version.to_bytes(2, "little"))
     writer.u64(writer.crc)
     return writer.getvalue()
 
@@ -37,7 +35,7 @@ def deserialize(types: TypeRegistry, limits: Limits, payload: bytes) -> object:
     """The value in what DUMP answered; raises CommandError if it is damaged in any way."""
     body = payload[:-_FOOTER]
     version = int.from_bytes(payload[-_FOOTER:-8], "little")
-    if len(payload) < _FOOTER or version > _NEWEST:
+    if len(payload) < _FOOTER or (version and version not in READ):
         raise CommandError(_BAD_FOOTER)
     if crc64(payload[:-8]) != int.from_bytes(payload[-8:], "little"):
         raise CommandError(_BAD_FOOTER)

@@ -6,8 +6,8 @@
     18 (list, quicklist 2)  nodes, each its container and a string:
                             1, plain: the one element itself; 2, packed: a listpack
 
-Written is 18, in nodes of the size that is Redis' default, 8 KB. Redis takes nodes as they are,
-whatever its list-max-listpack-size.
+Written is 18 (14 before RDB version 10), in nodes of the size that is Redis' default, 8 KB. Redis
+takes nodes as they are, whatever its list-max-listpack-size.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Final
 
 from kvcore import digest
 from kvcore.codec import listpack, ziplist
-from kvcore.codec.rdb import LONGEST_SPAN, Reader, Writer
+from kvcore.codec.rdb import LONGEST_SPAN, SINCE, Reader, Writer
 from kvcore.datatype import MOST_PACKED, DataType, Limits
 from kvcore.families.lists.value import List, max_bytes, max_count
 
@@ -42,7 +42,15 @@ _STEP: Final = 1 << 16  # elements: some milliseconds of work
 # Writing ------------------------------------------------------------------------------------------
 
 
+def _rdb_code(value: List, version: int) -> int:
+    old = version < SINCE[RDB_LIST_QUICKLIST_2]
+    return RDB_LIST_QUICKLIST if old else RDB_LIST_QUICKLIST_2
+
+
 def _save(value: List, writer: Writer) -> None:
+    if writer.version < SINCE[RDB_LIST_QUICKLIST_2]:
+        _save_ziplists(value, writer)
+        return
     if len(value) * _ENTRY_OVERHEAD < _NODE_BYTES:
         elements = value.items()
         size = _LISTPACK_OVERHEAD + sum(map(len, elements)) + _ENTRY_OVERHEAD * len(elements)
@@ -50,18 +58,28 @@ def _save(value: List, writer: Writer) -> None:
             writer.raw(b"\x01\x02")
             writer.string(listpack.encode(elements))
             return
-    ends = _ends(value)
-    writer.length(len(ends))
-    start = 0
-    for end in ends:
-        node = value.range(start, end - 1)
-        start = end
+    for node in _nodes(value, writer):
         if len(node) == 1 and len(node[0]) > _NODE_BYTES:
             writer.length(PLAIN)
             writer.string(node[0])
         else:
             writer.length(PACKED)
             writer.string(listpack.encode(node))
+
+
+def _save_ziplists(value: List, writer: Writer) -> None:
+    for node in _nodes(value, writer):
+        writer.string(ziplist.encode(node))
+
+
+def _nodes(value: List, writer: Writer) -> Iterator[list[bytes]]:
+    """The elements, a node at a time; how many nodes there are is written before the first."""
+    ends = _ends(value)
+    writer.length(len(ends))
+    start = 0
+    for end in ends:
+        yield value.range(start, end - 1)
+        start = end
 
 
 def _ends(value: List) -> list[int]:
@@ -169,7 +187,7 @@ TYPE = DataType(
     classes=(List,),
     rdb_codes=(RDB_LIST, RDB_LIST_ZIPLIST, RDB_LIST_QUICKLIST, RDB_LIST_QUICKLIST_2),
     encoding=lambda value, limits: value.encoding,
-    rdb_code=lambda value: RDB_LIST_QUICKLIST_2,
+    rdb_code=_rdb_code,
     save=_save,
     load=_load,
     rewrite=_rewrite,

@@ -4,7 +4,8 @@
     11 (set, intset)     one string: an intset
     20 (set, listpack)   one string: a listpack (Redis 7.2)
 
-Written are 11 while all members are integers and few, else 2: what every Redis since 2.6 reads.
+Written are 11 while all members are integers and few, and since RDB version 11 20 while the
+encoding is listpack; else 2.
 """
 
 from __future__ import annotations
@@ -14,10 +15,10 @@ from typing import Final
 
 from kvcore import digest
 from kvcore.codec import intset, listpack
-from kvcore.codec.rdb import LONGEST_SPAN, Reader, Writer
+from kvcore.codec.rdb import LONGEST_SPAN, SINCE, Reader, Writer
 from kvcore.datatype import MOST_PACKED, DataType, Limits
 from kvcore.families.sets.commands import build
-from kvcore.families.sets.value import HASHTABLE, INTSET, Set
+from kvcore.families.sets.value import HASHTABLE, INTSET, LISTPACK, Set
 
 RDB_SET: Final = 2
 RDB_SET_INTSET: Final = 11
@@ -28,13 +29,19 @@ _INTSET_HEADER: Final = 8
 _LONGEST_COUNT: Final = 63  # that a length of one byte tells
 
 
-def _rdb_code(value: Set) -> int:
-    return RDB_SET_INTSET if value.encoding == INTSET else RDB_SET
+def _rdb_code(value: Set, version: int) -> int:
+    if value.encoding == INTSET:
+        return RDB_SET_INTSET
+    packed = value.encoding == LISTPACK and version >= SINCE[RDB_SET_LISTPACK]
+    return RDB_SET_LISTPACK if packed else RDB_SET
 
 
 def _save(value: Set, writer: Writer) -> None:
     if value.encoding == INTSET:
         writer.string(intset.encode(sorted(map(int, value.members()))))
+        return
+    if _rdb_code(value, writer.version) == RDB_SET_LISTPACK:
+        writer.string(listpack.encode(list(value.members())))
         return
     writer.length(len(value))
     for members in _in_steps(value):

@@ -7,7 +7,8 @@
 17    the same as a listpack (since Redis 7.0)
 ====  ==================================================================
 
-Written are 17 while the encoding is listpack, else 5, from the highest down, as Redis does.
+Written are 17 while the encoding is listpack (12 before RDB version 10), else 5, from the highest
+down, as Redis does.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from typing import Final
 
 from kvcore import digest
 from kvcore.codec import listpack, ziplist
-from kvcore.codec.rdb import LONGEST_SPAN, Reader, Writer
+from kvcore.codec.rdb import LONGEST_SPAN, SINCE, Reader, Writer
 from kvcore.datatype import MOST_PACKED, DataType, Limits
 from kvcore.families.zsets.scores import spell_packed
 from kvcore.families.zsets.value import LISTPACK, ZSet
@@ -34,8 +35,10 @@ _ANY_LENGTH: Final = 1 << 62
 _SCORE_BYTES: Final = b"0123456789+-.einfEINF"
 
 
-def _rdb_code(value: ZSet) -> int:
-    return RDB_ZSET_LISTPACK if value.encoding == LISTPACK else RDB_ZSET_2
+def _rdb_code(value: ZSet, version: int) -> int:
+    if value.encoding != LISTPACK:
+        return RDB_ZSET_2
+    return RDB_ZSET_ZIPLIST if version < SINCE[RDB_ZSET_LISTPACK] else RDB_ZSET_LISTPACK
 
 
 def _save(value: ZSet, writer: Writer) -> None:
@@ -44,7 +47,8 @@ def _save(value: ZSet, writer: Writer) -> None:
         for member, score in value.items():
             entries.append(member)
             entries.append(spell_packed(score))
-        writer.string(listpack.encode(entries))
+        old = writer.version < SINCE[RDB_ZSET_LISTPACK]
+        writer.string(ziplist.encode(entries) if old else listpack.encode(entries))
         return
     writer.length(len(value))
     for items in _in_steps(value, True):

@@ -83,7 +83,7 @@ def refuse(data: bytes, *, checksum: bool = True, databases: int = 16) -> Corrup
 # The header -----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("version", range(1, 13))
+@pytest.mark.parametrize("version", range(1, 14))
 def test_versions_that_are_read(version: int) -> None:
     trailer = b"\xff" if version < 5 else END
     found, contents = read(b"REDIS%04d" % version + b"\xfe\x00" + pair(b"k", b"v") + trailer)
@@ -91,7 +91,15 @@ def test_versions_that_are_read(version: int) -> None:
     assert contents.version == version
 
 
-@pytest.mark.parametrize("version", [0, 13, 80, 9999])
+def test_a_file_of_valkey_9() -> None:
+    aux = b"\xfa" + rdb_string(b"valkey-ver") + rdb_string(b"9.0.0")
+    found, contents = read(b"VALKEY080" + aux + b"\xfe\x00" + pair(b"k", b"v") + END)
+    assert found == {(0, b"k"): (b"v", -1)}
+    assert contents.version == 80
+    assert contents.maker == "Valkey 9.0.0"
+
+
+@pytest.mark.parametrize("version", [0, 14, 79, 81, 9999])
 def test_other_versions_are_refused_by_number(version: int) -> None:
     error = refuse(b"REDIS%04d" % version + END)
     assert f"version {version};" in str(error)
@@ -100,7 +108,15 @@ def test_other_versions_are_refused_by_number(version: int) -> None:
 
 @pytest.mark.parametrize(
     "header",
-    [b"VALKEY080", b"redis0010", b"REDIS+010", b"REDIS 010", b"REDIS10\r\n", b"*2\r\n$6\r\nS"],
+    [
+        b"VALKEY+80",
+        b"VALKEY08\n",
+        b"redis0010",
+        b"REDIS+010",
+        b"REDIS 010",
+        b"REDIS10\r\n",
+        b"*2\r\n$6\r\nS",
+    ],
 )
 def test_what_is_no_header_is_refused(header: bytes) -> None:
     error = refuse(header + END)
@@ -225,11 +241,21 @@ def test_foreign_types_are_named_with_key_and_offset(code: int, name: str) -> No
     assert error.offset == len(before)
 
 
+@pytest.mark.parametrize("header", [HEADER, b"REDIS0013", b"VALKEY080"])
 @pytest.mark.parametrize("code", [8, 26, 100, 200, 243])
-def test_what_is_neither_type_nor_opcode(code: int) -> None:
-    error = refuse(HEADER + bytes([code]) + rdb_string(b"k") + END)
+def test_unknown_types_and_opcodes_are_named(code: int, header: bytes) -> None:
+    error = refuse(header + bytes([code]) + rdb_string(b"the key") + END)
     assert str(code) in str(error)
-    assert error.offset == len(HEADER)
+    assert ("the key" in str(error)) == (code <= 100)
+    assert error.offset == len(header)
+    # In a version that is known all through it is damage, else perhaps something new.
+    assert isinstance(error, format.Unsupported) == (header != HEADER)
+
+
+@pytest.mark.parametrize("version", [8, 13, 80])
+def test_versions_that_are_not_written(version: int) -> None:
+    with pytest.raises(ValueError, match=f"version {version}"):
+        write(keyspace(), version=version)
 
 
 # The checksum ---------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,10 +18,17 @@ import pytest
 import redis
 
 import kvcore
-from kvcore import digest
+from kvcore import digest, families
+from kvcore.codec.rdb import Reader
+from kvcore.cold import pack_all
+from kvcore.datatype import DataType, TypeRegistry
+from kvcore.engine import Engine
 from kvcore.errors import CorruptData
+from kvcore.keyspace import Keyspace
+from kvcore.load import EngineLoader
+from kvcore_rdb import format
 from tests.datasets import TYPES, commands, fill
-from tests.support import RedisServer, start_redis
+from tests.support import RedisServer, start_kvcore, start_redis
 
 REPOSITORY = Path(__file__).parents[3]
 FIXTURES = Path(
@@ -114,6 +122,85 @@ def test_a_file_that_we_rewrite_stays_the_same_data(
         store.execute("SAVE")
     with start_redis(tmp_path) as server:
         assert server.client().execute_command("DEBUG", "DIGEST") == expected
+
+
+class Codes(dict[int, DataType]):
+    """The data types by RDB code, which notes what codes a file has."""
+
+    def __init__(self, types: dict[int, DataType]) -> None:
+        super().__init__(types)
+        self.seen: set[int] = set()
+
+    def get(self, code: int, default: Any = None) -> Any:
+        datatype = super().get(code, default)
+        if datatype is not None:
+            self.seen.add(code)
+        return datatype
+
+
+def codes_of(path: Path) -> set[int]:
+    """The type bytes in a file, but for the strings'."""
+    types = TypeRegistry()
+    for datatype in families.kvcore_types():
+        types.add(datatype)
+    types.by_code = codes = Codes(types.by_code)
+    keyspace = Keyspace(16)
+    keyspace.types = types
+    with path.open("rb") as file:
+        reader = Reader(file, size=path.stat().st_size, checksum=True)
+        format.read(reader, EngineLoader(Engine(keyspace)))
+    return codes.seen
+
+
+PLAIN = {2, 4, 5, 11}  # set, hash, zset, intset: as they were before listpacks, and still are
+WRITTEN = {
+    9: PLAIN | {12, 13, 14},
+    10: PLAIN | {16, 17, 18},
+    11: PLAIN | {16, 17, 18, 20},
+    12: PLAIN | {16, 17, 18, 20},
+}
+
+
+@pytest.mark.parametrize("version", WRITTEN)
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_version_has_its_own_encodings_only(tmp_path: Path, version: int, packed: bool) -> None:
+    """Values that were touched, and values that lie packed as an earlier version had them."""
+    with filled(tmp_path, TYPES, **{"rdb-version": version}) as store:
+        expected = digest_of(store)
+        if packed:
+            assert pack_all(store.instance.keyspace) > 100
+        store.execute("SAVE")
+    path = tmp_path / "dump.rdb"
+    assert path.read_bytes().startswith(b"REDIS%04d" % version)
+    found = codes_of(path)
+    if packed:  # then a set may lie as every version has it
+        found |= WRITTEN[version] & {20}
+    assert found == WRITTEN[version]
+    with kvcore.open(str(tmp_path), "rdb", save="", rdb_version=9) as store:
+        assert digest_of(store) == expected
+        store.execute("SAVE")
+    assert codes_of(path) == WRITTEN[9]
+    with start_redis(tmp_path, "--sanitize-dump-payload", "yes") as server:
+        assert server.client().execute_command("DEBUG", "DIGEST") == expected
+
+
+@pytest.mark.parametrize("method", ["fork", "inprocess"])
+def test_the_version_can_be_changed_at_runtime(tmp_path: Path, method: str) -> None:
+    with start_kvcore(tmp_path, "--persistence", "rdb", "--snapshot-method", method) as server:
+        client = server.client()
+        client.rpush("list", *range(5000), "x" * 9000)
+        client.config_set("rdb-version", 9)
+        client.bgsave()
+        while client.info("persistence")["rdb_bgsave_in_progress"]:
+            time.sleep(0.01)
+        expected = client.execute_command("DEBUG", "DIGEST")
+        assert client.dump("list")[-10:-8] == b"\x0a\x00"  # DUMP stays as it was
+        for wrong in (8, 13):
+            with pytest.raises(redis.ResponseError, match="between 9 and 12"):
+                client.config_set("rdb-version", wrong)
+    assert codes_of(tmp_path / "dump.rdb") == {14}
+    with start_redis(tmp_path) as oracle:
+        assert oracle.client().execute_command("DEBUG", "DIGEST") == expected
 
 
 def test_databases_and_their_numbers(tmp_path: Path) -> None:

@@ -66,7 +66,7 @@ class SqlitePersistence(Persistence):
         datatype.save(value, writer)
         self.db.execute(
             "REPLACE INTO entries VALUES (?, ?, ?, ?, ?)",
-            (db, key, datatype.rdb_code(value), writer.getvalue(), expiry),
+            (db, key, datatype.rdb_code(value, writer.version), writer.getvalue(), expiry),
         )
 
     def close(self, save: bool | None) -> None:

@@ -42,6 +42,7 @@ class Form:
         self.rdb = bool(config["aof-use-rdb-preamble"])
         self.compress = bool(config["rdbcompression"])
         self.checksum = bool(config["rdbchecksum"])
+        self.version = int(config["rdb-version"])
         self.sync_bytes = SYNC_BYTES if config["aof-rewrite-incremental-fsync"] else 0
         self.second = int(time.time()) if config["aof-timestamp-enabled"] else 0
         self.delay = int(config["rdb-key-save-delay"])
@@ -59,6 +60,7 @@ def write(view: View, file: File, form: Form, progress: Callable[[int], None] = 
             compress=form.compress,
             checksum=form.checksum,
             aux={"aof-base": 1},
+            version=form.version,
             progress=progress,
         )
     else:
@@ -194,9 +196,9 @@ def read_preamble(
 
     None if there is no such part. ``contents`` as in `format.read`. Raises CorruptData.
     """
-    is_rdb = source.read(len(format.MAGIC)) == format.MAGIC
+    head = source.read(len(format.VALKEY_MAGIC))
     source.seek(0)
-    if not is_rdb:
+    if not format.begins(head):
         return None
     reader = Reader(cast(BinaryIO, source), path=path, size=source.size, checksum=checksum)
     contents = format.read(reader, loader, checksum=checksum, keep_expired=True, contents=contents)

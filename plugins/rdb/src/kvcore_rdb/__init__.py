@@ -114,7 +114,7 @@ class RdbPersistence(Persistence):
             log.warning(line, file=storage.describe(name))
         log.info(
             f"Done loading RDB, keys loaded: {contents.keys}, keys expired: {contents.expired}.",
-            produced_by=contents.aux.get("redis-ver", b"an unknown version").decode("latin-1"),
+            produced_by=contents.maker or "an unknown version",
         )
 
     def start(self) -> None:
@@ -334,6 +334,7 @@ class _Snapshot:
         self._compress = bool(config["rdbcompression"])
         self._checksum = bool(config["rdbchecksum"])
         self._sync_often = bool(config["rdb-save-incremental-fsync"])
+        self._version = int(config["rdb-version"])
         self._delay = int(config["rdb-key-save-delay"])
 
     def write(self, view: View, progress: Callable[[int], None] = format.ignore) -> None:
@@ -349,6 +350,7 @@ class _Snapshot:
                     compress=self._compress,
                     checksum=self._checksum,
                     aux=self._aux,
+                    version=self._version,
                     progress=done,
                 )
                 file.sync()

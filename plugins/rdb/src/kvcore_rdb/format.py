@@ -2,7 +2,7 @@
 
 A file is::
 
-    "REDIS" nnnn                         the version, four digits
+    "REDIS" nnnn                         the version, four digits ("VALKEY" nnn since Valkey 9)
     250 name value                       AUX, any number of times
     254 db  251 keys expiring            SELECTDB and RESIZEDB, for each database that is not empty
       [252 ms] type key payload          each key; the data types' own ``save`` and ``load``
@@ -17,16 +17,15 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import BinaryIO, Final, cast
 
-from kvcore.codec.rdb import Reader, Writer
+from kvcore.codec.rdb import READ, VERSION, WRITTEN, Reader, Writer
 from kvcore.datatype import TypeRegistry
 from kvcore.entries import Count, read_entries, write_entries
 from kvcore.errors import CorruptData
 from kvcore.persistence import Loader, View
 from kvcore.version import REDIS_VERSION
 
-VERSION: Final = 10  # what Redis 7.0 writes; every later one loads it
-NEWEST: Final = 12  # Redis 7.4
 MAGIC: Final = b"REDIS"
+VALKEY_MAGIC: Final = b"VALKEY"
 
 SLOT_INFO: Final = 244
 FUNCTION2: Final = 245
@@ -44,12 +43,14 @@ FOREIGN_TYPES: Final = {
     15: "stream",
     19: "stream",
     21: "stream",
-    22: "hash with field expiry (Redis 7.4 before release)",
+    22: "hash with field expiry (Valkey 9, or Redis 7.4 before release)",
     23: "hash with field expiry (Redis 7.4 before release)",
     24: "hash with field expiry",
     25: "hash with field expiry",
 }
 
+# Types are counted up from 0 and opcodes down from 255; an unknown byte is the one or the other.
+_LAST_TYPE: Final = 127
 _LEAST_ENTRY: Final = 3  # bytes: a type, and two empty strings
 _MODULE_ALPHABET: Final = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 
@@ -75,11 +76,11 @@ def write(
 
     ``sink`` gets the file in pieces of about 256 KiB; what it raises passes through, and the file
     is unfinished then. ``aux`` adds to the usual AUX fields or replaces them (an AOF's base has
-    ``{"aof-base": 1}``). ``version`` is what the header claims; the payloads are the data types'.
+    ``{"aof-base": 1}``). ``version`` is one of `WRITTEN`; no encoding is used that it has not.
     ``progress`` is called with the number of keys written, every thousand or so and at the end.
     """
-    writer = Writer(sink, compress=compress, checksum=checksum)
-    begin(writer, aux=aux, version=version)
+    writer = Writer(sink, compress=compress, checksum=checksum, version=version)
+    begin(writer, aux=aux)
     done = 0
     for db, keys, expiring in view.databases():
         select(writer, db)
@@ -96,9 +97,11 @@ def write(
 # often as needed, then end.
 
 
-def begin(writer: Writer, *, aux: Mapping[str, str | int] = {}, version: int = VERSION) -> None:
+def begin(writer: Writer, *, aux: Mapping[str, str | int] = {}) -> None:
     """The header and the AUX fields; see `write`."""
-    writer.raw(MAGIC + b"%04d" % version)
+    if writer.version not in WRITTEN:
+        raise ValueError(f"RDB version {writer.version} is none of those that can be written")
+    writer.raw(MAGIC + b"%04d" % writer.version)
     for name, value in {**_usual_aux(), **aux}.items():
         writer.byte(AUX)
         writer.string(name.encode())
@@ -187,6 +190,14 @@ class Contents:
         self.functions = 0
         self.checked = False
 
+    @property
+    def maker(self) -> str:
+        """What wrote the file and its version; "" if it does not say."""
+        for field, name in (("valkey-ver", "Valkey"), ("redis-ver", "Redis")):
+            if field in self.aux:
+                return f"{name} {self.aux[field].decode('latin-1')}"
+        return ""
+
     def add_aux(self, name: str, value: bytes) -> None:
         """An AUX field was read; for subclasses that want to know at once."""
         self.aux[name] = value
@@ -242,8 +253,8 @@ def read(
     append-only file: the commands that follow were run on all the keys that it holds.
     ``contents`` is what to fill and return.
 
-    Raises CorruptData for whatever is no RDB file of version 1 to 12, Unsupported if it holds what
-    this store has no place for; what the loader took until then is incomplete.
+    Raises CorruptData for whatever is no RDB file of a version in `READ`, Unsupported if it holds
+    what this store has no place for; what the loader took until then is incomplete.
     """
     contents = contents or Contents()
     contents.reader = reader
@@ -273,15 +284,23 @@ def read_aux(reader: Reader) -> dict[str, bytes]:
     return fields
 
 
+def begins(head: bytes) -> bool:
+    """Is this how an RDB file begins? Ask with 6 bytes."""
+    return head.startswith((MAGIC, VALKEY_MAGIC))
+
+
 def _read_header(reader: Reader) -> int:
     header = reader.take(9)
-    magic, digits = header[:5], header[5:]
-    if magic != MAGIC or not digits.isdigit():
+    magic = VALKEY_MAGIC if header.startswith(VALKEY_MAGIC) else MAGIC
+    digits = header.removeprefix(magic)
+    if len(digits) != 9 - len(magic) or not digits.isdigit():
         raise reader.fail(f"no RDB file: it starts with {header!r}, not REDIS0010", offset=0)
     version = int(digits)
-    if not 1 <= version <= NEWEST:
-        error = reader.fail(f"RDB version {version}; versions 1 to {NEWEST} can be read", offset=5)
-        error.advice = "Save the data with Redis 7.4 or earlier, or with Valkey 8"
+    if version not in READ:
+        error = reader.fail(
+            f"RDB version {version}; versions 1 to 13 and 80 can be read", offset=len(magic)
+        )
+        error.advice = "Save the data with Redis 8 or earlier, or with Valkey 9 or earlier"
         raise error if version < 1 else _unsupported(error)
     return version
 
@@ -326,10 +345,10 @@ def _read_rare(code: int, reader: Reader, loader: Loader, contents: Contents) ->
         reader.string()
         contents.functions += 1
     else:
-        raise _refusal(code, reader)
+        raise _refusal(code, reader, contents.version)
 
 
-def _refusal(code: int, reader: Reader) -> CorruptData:
+def _refusal(code: int, reader: Reader, version: int) -> CorruptData:
     """The error for a type or an opcode that we do not read."""
     start = reader.offset - 1
     if code == MODULE_AUX:
@@ -345,7 +364,13 @@ def _refusal(code: int, reader: Reader) -> CorruptData:
         error = reader.fail(f"key {key!r} holds a {what} (RDB type {code})", offset=start)
         error.advice = "This kind of value is not supported; delete the key in Redis and save again"
     else:
-        return reader.fail(f"{code} is neither a known type nor an opcode", offset=start)
+        what = f"{code} is no opcode that is known"
+        if code <= _LAST_TYPE:
+            what = f"key {reader.string()!r} holds a value of the unknown type {code}"
+        error = reader.fail(what, offset=start)
+        if version <= WRITTEN[-1]:
+            return error  # versions that are known all through: so this is damage
+        error.advice = f"It may be new in RDB version {version}; save with an older Redis or Valkey"
     return _unsupported(error)
 
 
