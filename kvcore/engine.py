@@ -8,12 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import Future
-from typing import Any
+from typing import Any, Final
 
 from kvcore.command import NEEDS_DATA, PING, WRITE, Command, CommandTable, Context
 from kvcore.errors import CommandError, CorruptData
 from kvcore.keyspace import Keyspace
 from kvcore.persistence import Batch, Persistence
+
+# Who may refuse writes: the policy itself, or the server (or embedded store) that it failed.
+POLICY: Final = 0
+SHELL: Final = 1
 
 
 class Engine:
@@ -21,6 +25,8 @@ class Engine:
 
     ``gate``       command bits that may not run now: WRITE while the disk fails (MISCONF),
                    NEEDS_DATA while data is loaded (LOADING)
+    ``refusals``   why writes are refused: the policy's own word, and that of whoever noticed that
+                   the policy failed; each is lifted by who gave it
     ``nested``     True inside EXEC: effects gather into one batch
     ``unflushed``  there were commits since the last flush
     ``untaken``    commits that the persistence could not take
@@ -35,7 +41,7 @@ class Engine:
     table: dict[bytes, Command]
     persistence: Persistence | None
     gate: int
-    refusal: str
+    refusals: list[str]
     nested: bool
     unflushed: bool
     untaken: list[Batch]
@@ -55,7 +61,7 @@ class Engine:
         self.table = self.commands.by_name
         self.persistence = None
         self.gate = 0
-        self.refusal = ""
+        self.refusals = ["", ""]
         self.nested = False
         self.unflushed = False
         self.untaken = []
@@ -148,14 +154,21 @@ class Engine:
         self.keyspace.journaling = False
         self.keyspace.tracking = False
 
-    def refuse_writes(self, reason: str | None) -> None:
-        """Refuse writes and PING with this error text, as Redis does (None: allow again)."""
-        if reason is None:
-            self.gate &= ~(WRITE | PING)
-            self.refusal = ""
-        else:
+    def refuse_writes(self, reason: str | None, by: int = POLICY) -> None:
+        """Refuse writes and PING with this error text, as Redis does.
+
+        None takes back what the same source (POLICY or SHELL) said; the other's word stays.
+        """
+        self.refusals[by] = reason or ""
+        if self.refusal:
             self.gate |= WRITE | PING
-            self.refusal = reason
+        else:
+            self.gate &= ~(WRITE | PING)
+
+    @property
+    def refusal(self) -> str:
+        """The error text for writes that are refused; "" if they are allowed."""
+        return self.refusals[POLICY] or self.refusals[SHELL]
 
     def loading(self, active: bool) -> None:
         """Refuse whatever needs the data while it is loaded."""

@@ -10,6 +10,7 @@ from typing import Any, Self
 
 from kvcore import plugins
 from kvcore.config import Config
+from kvcore.engine import SHELL
 from kvcore.errors import CommandError, KvcoreError, PersistenceError, StoreClosed
 from kvcore.instance import Instance
 from kvcore.reply import plain
@@ -194,7 +195,7 @@ class Store:
             if self._trouble and not self._instance.engine.unflushed:
                 self._instance.log.warning("The disk is well again, writes are accepted")
                 self._trouble = ""
-                self._instance.engine.refuse_writes(None)
+                self._instance.engine.refuse_writes(None, SHELL)
 
     def __enter__(self) -> Self:
         return self
@@ -235,7 +236,7 @@ class Store:
             self._instance.log.error(
                 "The persistence failed, writes are refused until it works", error=str(error)
             )
-            self._instance.engine.refuse_writes(f"MISCONF Errors writing to disk: {error}")
+            self._instance.engine.refuse_writes(f"MISCONF Errors writing to disk: {error}", SHELL)
         self._trouble = str(error) or type(error).__name__
         return PersistenceError(self._trouble)
 

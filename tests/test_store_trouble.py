@@ -90,6 +90,35 @@ def test_writes_are_refused_until_the_policy_works_again(tmp_path: Any, method: 
     store.close()
 
 
+def test_the_policys_own_refusal_outlasts_that_of_the_store(tmp_path: Any) -> None:
+    store, policy = open_fragile(tmp_path)
+    policy.host.refuse_writes("MISCONF of its own")
+    policy.fails = {"cron"}
+    with pytest.raises(PersistenceError):
+        store.tick()
+    policy.fails = set()
+    store.tick()
+    with pytest.raises(CommandError, match="MISCONF of its own"):
+        store.set("a", 1)
+    policy.host.refuse_writes(None)
+    store.set("a", 1)
+    store.close()
+
+
+def test_a_policy_that_is_content_does_not_open_what_its_failure_closed(tmp_path: Any) -> None:
+    store, policy = open_fragile(tmp_path)
+    policy.fails = {"cron"}
+    with pytest.raises(PersistenceError):
+        store.tick()
+    policy.host.refuse_writes(None)
+    with pytest.raises(CommandError, match="MISCONF Errors writing to disk"):
+        store.set("a", 1)
+    policy.fails = set()
+    store.tick()
+    store.set("a", 1)
+    store.close()
+
+
 def test_a_transaction_that_could_not_be_taken_stays_one(tmp_path: Any) -> None:
     store, policy = open_fragile(tmp_path)
     batches: list[int] = []

@@ -22,6 +22,7 @@ from typing import Any, Final, cast
 
 import structlog
 
+from kvcore.engine import SHELL
 from kvcore.errors import ConfigError, PersistenceError
 from kvcore.instance import Instance
 from kvcore.load import LoadAborted
@@ -317,7 +318,7 @@ class Server:
         if self._trouble and not self.engine.unflushed:
             log.warning("The disk is well again, writes are accepted", was=self._trouble)
             self._trouble = ""
-            self.engine.refuse_writes(None)
+            self.engine.refuse_writes(None, SHELL)
 
     def _in_trouble(self, error: Exception, pending: list[Connection]) -> None:
         """The policy failed: writes are refused until it works, which is tried at each tick.
@@ -327,7 +328,7 @@ class Server:
         """
         if not self._trouble:
             log.error("The persistence failed, writes are refused until it works", error=str(error))
-            self.engine.refuse_writes(f"MISCONF Errors writing to disk: {error}")
+            self.engine.refuse_writes(f"MISCONF Errors writing to disk: {error}", SHELL)
             for connection in pending:
                 connection.kill()
         self._trouble = str(error)

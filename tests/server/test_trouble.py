@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 import redis
@@ -150,6 +150,45 @@ def test_what_is_not_durable_is_not_answered_and_writes_wait_for_the_disk(
             assert reader.set("k", "x")
         assert server.log.count("writes are refused until it works") == times
         assert server.log.count("The disk is well again") == times
+
+
+# A policy that refuses writes by itself, and whose housekeeping fails while a file `ill` exists.
+REFUSING = """
+import os
+from kvcore import Persistence
+
+class Refusing(Persistence):
+    name = "refusing"
+
+    def cron(self, now):
+        self.host.refuse_writes("MISCONF of its own" if os.path.exists("own") else None)
+        if os.path.exists("ill"):
+            raise OSError(28, "No space left on device")
+
+policy = Refusing
+"""
+
+
+def test_the_policys_own_refusal_is_not_lifted_by_the_server(start_with: Start) -> None:
+    with start_with(REFUSING) as server, server.client() as client:
+        ill, own = server.directory / "ill", server.directory / "own"
+        own.touch()
+        ill.touch()
+        wait_for(lambda: "writes are refused until it works" in server.log)
+        ill.unlink()
+        wait_for(lambda: "The disk is well again" in server.log)
+        with pytest.raises(redis.ResponseError, match="MISCONF of its own"):
+            client.set("k", "v")
+        own.unlink()
+        wait_until_well(client)
+        assert client.set("k", "v")
+
+
+def wait_for(holds: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 30
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
 
 
 def wait_until_well(client: redis.Redis) -> None:
