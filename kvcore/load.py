@@ -7,14 +7,18 @@ import time
 from collections.abc import Callable
 from typing import Final
 
+from kvcore.codec.requests import read_request
 from kvcore.command import MAY_REPLICATE, WRITE, Command, Context
 from kvcore.datatype import Limits, TypeRegistry
 from kvcore.engine import Engine
 from kvcore.errors import CommandError, CorruptData, KvcoreError
+from kvcore.keyspace import Database
 from kvcore.packed import Packed
 from kvcore.persistence import Loader
 
 _ABORT_CHECK: Final = 0xFF  # keys between two looks at whether to go on, less one
+_CHANGES: Final = WRITE | MAY_REPLICATE
+_MOST_AHEAD: Final = 8  # times the keys there are, that room is made for
 
 
 class LoadAborted(KvcoreError):
@@ -50,16 +54,12 @@ class EngineLoader(Loader):
         self.keys = 0
         self.commands = 0
         self.facts: dict[str, object] = {}
+        self._looked_at = 0  # ``done`` when room was made last, and the keys there were
+        self._keys_then = 0
         self.abort = threading.Event()
 
     def restore(self, db: int, key: bytes, value: object, expiry: int = -1) -> None:
-        databases = self._keyspace.databases
-        if db >= len(databases):
-            raise CorruptData(
-                f"database {db} is out of range; this store has {len(databases)} databases",
-                advice=f"Start with `databases {db + 1}` or more",
-            )
-        database = databases[db]
+        database = self._database(db)
         if not database.entries.set(key, value):
             if not self._merge:
                 raise CorruptData(f"key {key!r} of database {db} is there twice")
@@ -83,26 +83,59 @@ class EngineLoader(Loader):
                 types.unpack(value, key)
 
     def replay(self, db: int, argv: list[bytes]) -> None:
+        self._context.db = self._database(db)
+        try:
+            self._engine.call(self._context, self._command(argv), argv)
+        except CommandError as error:
+            raise _refused(argv, error) from error
+        self.commands += 1
+        if self.commands & _ABORT_CHECK == 0:
+            self._check_abort()
+
+    def replay_requests(self, db: int, data: bytes, start: int) -> int:
+        database = self._database(db)
+        if self.done != self._looked_at:
+            self._make_room(database)
+        context = self._context
+        context.db = database
+        replayed = _Replayed()
+        try:
+            return _replay_requests(self._engine, context, data, start, replayed)
+        except CommandError as error:
+            refusal = _refused(replayed.argv, error)
+            refusal.offset = replayed.at
+            raise refusal from error
+        finally:
+            self.commands += replayed.count
+            self._check_abort()
+
+    def _make_room(self, db: Database) -> None:
+        """Room for what this log would bring at the pace at which keys came since the last look;
+        but not too much, for its end may be of another kind."""
+        count = db.entries.count
+        came = count - self._keys_then
+        read = self.done - self._looked_at
+        if came > 0 and read > 0:
+            promised = count + came * (self.total - self.done) // read
+            db.entries.reserve(min(promised, count * _MOST_AHEAD))
+        self._looked_at = self.done
+        self._keys_then = count
+
+    def _database(self, db: int) -> Database:
         databases = self._keyspace.databases
         if db >= len(databases):
             raise CorruptData(
                 f"database {db} is out of range; this store has {len(databases)} databases",
                 advice=f"Start with `databases {db + 1}` or more",
             )
-        context = self._context
-        context.db = databases[db]
-        try:
-            command: Command = self._engine.commands.find(argv)
-            if not command.bits & (WRITE | MAY_REPLICATE):
-                # No log holds one, and it may want a client, which a load has not.
-                raise CommandError("it writes nothing")
-            self._engine.call(context, command, argv)
-        except CommandError as error:
-            shown = argv[0][:64].decode("latin-1")
-            raise CorruptData(f"command {shown!r} cannot be replayed: {error}") from error
-        self.commands += 1
-        if self.commands & _ABORT_CHECK == 0:
-            self._check_abort()
+        return databases[db]
+
+    def _command(self, argv: list[bytes]) -> Command:
+        command: Command = self._engine.commands.find(argv)
+        if not command.bits & _CHANGES:
+            # No log holds one, and it may want a client, which a load has not.
+            raise CommandError("it writes nothing")
+        return command
 
     def progress(self, done: int, total: int) -> None:
         self.done = done
@@ -129,3 +162,49 @@ class EngineLoader(Loader):
     @property
     def now(self) -> int:
         return self._now
+
+
+class _Replayed:
+    """How far `_replay_requests` came: requests it executed, the one it is at and where it lies."""
+
+    count: int
+    argv: list[bytes]
+    at: int
+
+    def __init__(self) -> None:
+        self.count = self.at = 0
+        self.argv = []
+
+
+def _replay_requests(
+    engine: Engine, context: Context, data: bytes, start: int, replayed: _Replayed
+) -> int:
+    """See `Loader.replay_requests`. Leaves whatever is no command that changes something."""
+    table = engine.table
+    command: Command | None = None
+    name = b""
+    at = start
+    while True:
+        argv: list[bytes] = []
+        end = read_request(data, at, argv)
+        if end < 0:
+            return at
+        if argv[0] != name:
+            name = argv[0]
+            command = table.get(name)
+        if (
+            command is None
+            or not command.bits & _CHANGES
+            or not command.least <= len(argv) <= command.most
+        ):
+            return at
+        replayed.argv = argv
+        replayed.at = at
+        engine.call(context, command, argv)
+        replayed.count += 1
+        at = end
+
+
+def _refused(argv: list[bytes], error: CommandError) -> CorruptData:
+    shown = argv[0][:64].decode("latin-1")
+    return CorruptData(f"command {shown!r} cannot be replayed: {error}")

@@ -115,6 +115,15 @@ class Loader:
         """
         raise NotImplementedError
 
+    def replay_requests(self, db: int, data: bytes, start: int) -> int:
+        """Replay requests (in RESP) that lie one behind the other in ``data``, as many as this
+        loader takes so; returns where the first lies that it leaves.
+
+        That may be any, and must be one that is not whole, or none that a log may hold of a
+        change: SELECT, MULTI. Raises CorruptData as `replay`, its offset that of the request.
+        """
+        return start
+
     def progress(self, done: int, total: int) -> None:
         """How far the load is, in bytes; call it every megabyte or so. Raises LoadAborted."""
         raise NotImplementedError

@@ -88,17 +88,24 @@ class Table:
         self._longest = 2 * SHARD
 
     def reserve(self, count: int) -> None:
-        """Make room for so many keys at once, if the table is empty; `trim` if fewer came.
+        """Make room for so many keys at once; `trim` if fewer came.
 
-        Filling it goes twice as fast then: no shard has to be split.
+        Filling it goes twice as fast then: no shard has to be split. Not while there is a copy.
         """
         size = count // SHARD
-        if self.count or size < 2:
+        old = self._shards
+        if size <= len(old) or self._borrowed is not None:
             return
-        self.clear()
-        self._shards = [{} for _ in range(size)]
-        self._mask = (1 << (size - 1).bit_length()) - 1
+        shards: list[dict[bytes, object]] = [{} for _ in range(size)]
+        self._shards = shards
+        self._mask = mask = (1 << (size - 1).bit_length()) - 1
         self._set_thresholds()
+        for shard in old:
+            for key, value in shard.items():
+                index = hash(key) & mask
+                if index >= size:
+                    index &= mask >> 1
+                shards[index][key] = value
 
     def trim(self) -> None:
         """Give up the shards that are too many."""

@@ -74,12 +74,11 @@ class AsDict(RuleBasedStateMachine):
         self.table.clear()
         self.model.clear()
 
-    @precondition(lambda self: not self.model)
     @rule(promised=st.integers(0, 3000), came=st.integers(0, 600))
     def fill_as_promised(self, promised: int, came: int) -> None:
         self.table.reserve(promised)
         for number in range(came):
-            assert self.table.set(key(number), number)
+            assert self.table.set(key(number), number) == (key(number) not in self.model)
             self.model[key(number)] = number
         assert dict(self.table.items()) == self.model
         self.table.trim()
@@ -296,8 +295,16 @@ def test_room_that_was_reserved_is_filled_without_a_split() -> None:
         table.set(key(number), number)
     assert [old is new for old, new in zip(shards, table._shards)].count(False) == 0
     table.check()
-    table.reserve(10**9)  # not empty: nothing happens
-    assert len(table) == 10_000
+    table.reserve(5000)  # there is more room already: nothing happens
+    assert [old is new for old, new in zip(shards, table._shards)].count(False) == 0
+
+
+def test_room_can_be_reserved_for_keys_to_come() -> None:
+    table = table_of(range(1000))
+    table.reserve(100_000)
+    assert dict(table.items()) == {key(number): number for number in range(1000)}
+    assert all(table.get(key(number)) == number for number in range(1000))
+    table.trim()
     table.check()
 
 

@@ -152,6 +152,10 @@ class Memory(Loader):
         self._reach(db)
         self._loader.replay(db, argv)
 
+    def replay_requests(self, db: int, data: bytes, start: int) -> int:
+        self._reach(db)
+        return self._loader.replay_requests(db, data, start)
+
     def _reach(self, db: int) -> None:
         databases = self.keyspace.databases
         if db >= len(databases) and db < MAX_DATABASES:

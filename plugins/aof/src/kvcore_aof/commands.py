@@ -9,11 +9,11 @@ and EXEC enclose a commit of several commands; SELECT may stand between them.
 
 **Writing** is `Encoder`: the pieces of a commit, appended to a list that is joined once per write.
 
-**Reading** is `Replayer`, fed with chunks of any size. A chunk is cut at CRLF into lines, which is
-one call of C for thousands of commands, and an argument is one line between two others. What does
-not look so (an argument that holds CRLF or is longer than `SHORT`, a header out of the ordinary)
-goes through `_one`, which takes the same lines one by one. Memory follows what the file holds:
-a declared length only says how much to read next, and never more than the file still has.
+**Reading** is `Replayer`, fed with chunks of any size. Most of a chunk goes to the loader as it is,
+which executes what it can (`Loader.replay_requests`). What it leaves (SELECT, MULTI and what
+follows, annotations, the unfinished command at the end, damage) is looked at here, one by one.
+Memory follows what the file holds: a declared length only says how much to read next, and never
+more than the file still has.
 
 **The end.** A crash may tear the last write, so a file may stop in the middle of a command or
 of a transaction. `Replayer.finish` then says where its whole part ends; what it says is not whole
@@ -30,6 +30,7 @@ from __future__ import annotations
 from typing import Final
 
 from kvcore.codec.numbers import parse_int
+from kvcore.codec.requests import read_request
 from kvcore.errors import CorruptData
 from kvcore.persistence import Batch, Loader
 from kvcore.resp import encode2
@@ -47,12 +48,6 @@ ADVICE: Final = (
     "The file was left as it is; make a backup of it, then redis-check-aof --fix on the manifest "
     "keeps what lies before this place"
 )
-
-# What an argument's header is, by the argument's length, and how many lines a request has, by its
-# first one: two look-ups instead of reading digits.
-SHORT: Final = 1025
-_BULK: Final[list[bytes]] = [b"$%d" % n for n in range(SHORT)]
-_LINES: Final[dict[bytes, int]] = {b"*%d" % n: 2 * n + 1 for n in range(1, SHORT)}
 
 _ZERO: Final = 48
 
@@ -115,14 +110,12 @@ class Encoder:
 
 
 class Replayer:
-    """Executes the text of one file through ``loader.replay``; see the module.
+    """Executes the text of one file through a loader; see the module.
 
-    ``want``      how many bytes the next `feed` should bring, if the file has them
-    ``commands``  how many were executed
+    ``want``  how many bytes the next `feed` should bring, if the file has them
     """
 
     want: int
-    commands: int
     _loader: Loader
     _path: str
     _db: int
@@ -131,14 +124,11 @@ class Replayer:
     _multi_at: int
     _rest: bytes
     _need: int
-    _argv: list[bytes]
-    _mark: int
-    _mark_at: int
+    _begin: int
 
     def __init__(self, loader: Loader, path: str = "", offset: int = 0) -> None:
         """``offset``: where in the file the text begins."""
         self.want = CHUNK
-        self.commands = 0
         self._loader = loader
         self._path = path
         self._db = 0
@@ -147,20 +137,15 @@ class Replayer:
         self._multi_at = 0
         self._rest = b""  # the incomplete command at the end of the last chunk
         self._need = 0  # how many bytes it lacks at least
-        self._argv = []  # what `_one` found
-        self._mark = 0  # a line of the chunk, and where in the file it begins
-        self._mark_at = offset
+        self._begin = offset  # where in the file the chunk begins, between chunks the rest
 
     def feed(self, data: bytes) -> None:
         """Take the next chunk, execute what it completes. Raises CorruptData."""
         if self._rest:
             data = self._rest + data
-        lines = data.split(CRLF)
-        start = self._mark_at
-        line = self._run(lines, len(lines) - 1)
-        self._rest = CRLF.join(lines[line:])
-        self._mark = 0
-        self._mark_at = start + len(data) - len(self._rest)
+        end = self._run(data)
+        self._rest = data[end:]
+        self._begin += end
         # What is incomplete is read again with the next chunk; at least doubling what there is
         # keeps that linear, however long a command is.
         self.want = max(CHUNK, len(self._rest), self._need)
@@ -172,59 +157,47 @@ class Replayer:
         """
         rest = self._rest
         if rest and CRLF not in rest and rest[:1] != b"#" and not _may_become(rest, b"*"):
-            raise self._damage(self._mark_at, f"'*' is due, {rest[:32]!r} was found")
+            raise self._damage(0, f"'*' is due, {rest[:32]!r} was found")
         if _holds_command(rest):
             raise self._damage(
-                self._mark_at,
-                "the file is too short for this command by its lengths, yet commands follow it",
+                0, "the file is too short for this command by its lengths, yet commands follow it"
             )
         if self._queue is not None:
             return self._multi_at, "an unfinished transaction"
-        return self._mark_at, "an unfinished command" if rest else ""
+        return self._begin, "an unfinished command" if rest else ""
 
-    # Lines to commands ------------------------------------------------------------------------
+    # Bytes to commands ------------------------------------------------------------------------
 
-    def _run(self, lines: list[bytes], last: int) -> int:
-        """Execute the commands in ``lines[:last]``; returns the first line that was not used."""
-        replay = self._loader.replay
-        kinds = self._kinds
+    def _run(self, data: bytes) -> int:
+        """Execute the commands in ``data``; returns where the first begins that is not whole."""
         self._need = 0
-        line = 0
-        while line < last:
-            stop = line + _LINES.get(lines[line], last + 1)
-            if stop <= last:
-                argv = lines[line + 2 : stop : 2]
-                header = line + 1
-                for arg in argv:
-                    if len(arg) >= SHORT or lines[header] != _BULK[len(arg)]:
-                        stop = self._one(lines, line, last)
-                        argv = self._argv
-                        break
-                    header += 2
-            else:
-                stop = self._one(lines, line, last)
-                argv = self._argv
-            if stop < 0:
-                break
-            try:
-                if not argv:
-                    pass
-                elif kinds.get(argv[0], -1) == _PLAIN and self._queue is None:
-                    replay(self._db, argv)
-                    self.commands += 1
-                else:
-                    self._special(argv, lines, line)
-            except CorruptData as error:
-                if not error.path:  # the loader's refusal: it does not know where we are
-                    error.path = self._path
-                    error.offset = self._locate(lines, line)
-                    error.advice = error.advice or ADVICE
-                raise
-            line = stop
-        return line
+        at = 0
+        while True:
+            if self._queue is None:
+                at = self._run_plain(data, at)
+            argv: list[bytes] = []
+            end = read_request(data, at, argv)
+            if end < 0:
+                argv.clear()
+                end = self._one(data, at, argv)
+            if end < 0:
+                return at
+            if argv:
+                try:
+                    self._execute(argv, at)
+                except CorruptData as error:
+                    raise self._told_where(error, at) from None
+            at = end
 
-    def _special(self, argv: list[bytes], lines: list[bytes], line: int) -> None:
-        """SELECT, MULTI, EXEC, what stands between the two, and names not met before."""
+    def _run_plain(self, data: bytes, at: int) -> int:
+        """Give the loader what it can execute by itself; returns what follows that."""
+        try:
+            return self._loader.replay_requests(self._db, data, at)
+        except CorruptData as error:
+            raise self._told_where(error, error.offset) from None
+
+    def _execute(self, argv: list[bytes], at: int) -> None:
+        """SELECT, MULTI, EXEC, what stands between the two, and what the loader has left."""
         name = argv[0]
         kind = self._kinds.get(name, -1)
         if kind < 0:
@@ -238,14 +211,13 @@ class Replayer:
             if self._queue is not None:
                 raise CorruptData(f"{DAMAGED}: MULTI inside MULTI")
             self._queue = []
-            self._multi_at = self._locate(lines, line)
+            self._multi_at = self._begin + at
         elif kind == _EXEC:
             self._exec()
         elif self._queue is not None:
             self._queue.append((self._db, argv))
         else:
             self._loader.replay(self._db, argv)
-            self.commands += 1
 
     def _exec(self) -> None:
         queue = self._queue
@@ -254,61 +226,56 @@ class Replayer:
         self._queue = None
         for db, argv in queue:
             self._loader.replay(db, argv)
-        self.commands += len(queue)
 
-    def _one(self, lines: list[bytes], line: int, last: int) -> int:
-        """Put the command at ``line`` into ``_argv``; returns the line after it.
-
-        An annotation gives no ``_argv``. What is incomplete gives -1.
-        """
-        argv: list[bytes] = []
-        self._argv = argv
-        if lines[line][:1] == b"#":
-            return line + 1
-        count = _number(lines[line], b"*")
+    def _one(self, data: bytes, at: int, argv: list[bytes]) -> int:
+        """As `read_request` of what that does not take, which is damaged, incomplete (-1), or an
+        annotation (no arguments)."""
+        end = data.find(CRLF, at)
+        if end < 0:
+            return -1
+        if data.startswith(b"#", at):
+            return end + 2
+        count = _number(data[at:end], b"*")
         if not 0 < count <= MAX_ARGS:
-            raise self._unexpected(lines, line, "'*' and a number of arguments")
-        line += 1
+            raise self._unexpected(data, at, "'*' and a number of arguments")
         while len(argv) < count:
-            if line == last:
-                if not _may_become(lines[line], b"$"):
-                    raise self._unexpected(lines, line, "'$' and a length")
+            at = end + 2
+            end = data.find(CRLF, at)
+            if end < 0:
+                if not _may_become(data[at:], b"$"):
+                    raise self._unexpected(data, at, "'$' and a length")
                 return -1
-            size = _number(lines[line], b"$")
+            size = _number(data[at:end], b"$")
             if not 0 <= size <= MAX_BULK:
-                raise self._unexpected(lines, line, "'$' and a length")
-            line += 1
-            first = line
-            have = len(lines[line])
-            while have < size and line < last:
-                line += 1
-                have += 2 + len(lines[line])
-            if line == last and (have <= size or (have == size + 1 and lines[line][-1:] == b"\r")):
-                self._need = size + 2 - have
+                raise self._unexpected(data, at, "'$' and a length")
+            at = end + 2
+            end = at + size
+            if not CRLF.startswith(data[end : end + 2]):
+                raise self._damage(at, f"an argument of {size} bytes ends elsewhere")
+            if end + 2 > len(data):
+                self._need = end + 2 - len(data)
                 return -1
-            if have != size:
-                raise self._damage(
-                    self._locate(lines, first), f"an argument of {size} bytes ends elsewhere"
-                )
-            argv.append(lines[line] if first == line else CRLF.join(lines[first : line + 1]))
-            line += 1
-        return line
+            argv.append(data[at:end])
+        return end + 2
 
-    # Places and errors ------------------------------------------------------------------------
+    # Errors -----------------------------------------------------------------------------------
 
-    def _locate(self, lines: list[bytes], line: int) -> int:
-        """Where in the file a line begins. Each call goes on from the one before."""
-        mark = self._mark
-        self._mark_at += sum(map(len, lines[mark:line])) + 2 * (line - mark)
-        self._mark = line
-        return self._mark_at
+    def _told_where(self, error: CorruptData, at: int) -> CorruptData:
+        """The loader's refusal: it does not know where in which file we are."""
+        if not error.path:
+            error.path = self._path
+            error.offset = self._begin + at
+            error.advice = error.advice or ADVICE
+        return error
 
-    def _unexpected(self, lines: list[bytes], line: int, due: str) -> CorruptData:
-        why = f"{due} are due, {lines[line][:32]!r} was found"
-        return self._damage(self._locate(lines, line), why)
+    def _unexpected(self, data: bytes, at: int, due: str) -> CorruptData:
+        line = data[at:].partition(CRLF)[0]
+        return self._damage(at, f"{due} are due, {line[:32]!r} was found")
 
-    def _damage(self, offset: int, why: str) -> CorruptData:
-        return CorruptData(f"{DAMAGED}: {why}", path=self._path, offset=offset, advice=ADVICE)
+    def _damage(self, at: int, why: str) -> CorruptData:
+        return CorruptData(
+            f"{DAMAGED}: {why}", path=self._path, offset=self._begin + at, advice=ADVICE
+        )
 
 
 def _number(line: bytes, mark: bytes) -> int:

@@ -11,7 +11,7 @@ from kvcore.codec.numbers import parse_int
 from kvcore.errors import CorruptData
 from kvcore.persistence import Loader
 from kvcore_aof import base
-from kvcore_aof.commands import Replayer
+from kvcore_aof.commands import CRLF, Replayer
 from kvcore_rdb.format import Contents
 
 FOREVER: Final = 1 << 62
@@ -121,18 +121,20 @@ class _Scanner(Replayer):
         return self._at if self._queue is None else self._multi_at
 
     def finish(self) -> tuple[int, str]:
-        self._at = self._mark_at
+        self._at = self._begin
         return super().finish()
 
-    def _one(self, lines: list[bytes], line: int, last: int) -> int:
-        self._at = self._locate(lines, line)
-        if lines[line].startswith(_ANNOTATION):
-            self._annotation(lines[line])
-        return super()._one(lines, line, last)
+    def _one(self, data: bytes, at: int, argv: list[bytes]) -> int:
+        self._at = self._begin + at
+        if data.startswith(_ANNOTATION, at):
+            end = data.find(CRLF, at)
+            if end >= 0:
+                self._annotation(data[at + len(_ANNOTATION) : end])
+        return super()._one(data, at, argv)
 
-    def _annotation(self, text: bytes) -> None:
+    def _annotation(self, digits: bytes) -> None:
         found = self._found
-        second = parse_int(text[len(_ANNOTATION) :])
+        second = parse_int(digits)
         if second is None:
             return
         if second > self._until:
@@ -142,9 +144,9 @@ class _Scanner(Replayer):
             found.first = second
         found.last = second
 
-    def _special(self, argv: list[bytes], lines: list[bytes], line: int) -> None:
-        self._at = self._locate(lines, line)
-        super()._special(argv, lines, line)
+    def _execute(self, argv: list[bytes], at: int) -> None:
+        self._at = self._begin + at
+        super()._execute(argv, at)
         name = argv[0].upper()
         if name == b"SELECT":
             if self._queue is None:
