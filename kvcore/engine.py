@@ -10,6 +10,8 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any, Final
 
+import structlog
+
 from kvcore.command import NEEDS_DATA, PING, WRITE, Command, CommandTable, Context
 from kvcore.errors import CommandError, CorruptData
 from kvcore.keyspace import Keyspace
@@ -18,6 +20,8 @@ from kvcore.persistence import Batch, Persistence
 # Who may refuse writes: the policy itself, or the server (or embedded store) that it failed.
 POLICY: Final = 0
 SHELL: Final = 1
+
+log = structlog.get_logger("kvcore")
 
 
 class Engine:
@@ -76,30 +80,58 @@ class Engine:
         self.instance = None
 
     def call(self, ctx: Context, command: Command, argv: list[bytes]) -> object:
-        """Run one command that passed every check; returns its reply, raises CommandError."""
+        """Run one command that passed every check; returns its reply, an error as its value."""
         keyspace = self.keyspace
         dirty = keyspace.dirty
-        db = ctx.db.index
         command.calls += 1
         if self.before:
             for observer in self.before:
                 observer(ctx, argv)
         try:
-            return command.handler(ctx, argv)  # type: ignore[misc]
-        except CorruptData as error:  # in a value that had lain packed (see kvcore.packed)
-            command.failed += 1
-            raise CommandError(f"ERR {error.why}") from error
-        except BaseException:
-            command.failed += 1
-            raise
-        finally:
-            # Also after an error: keys that expired on the way, or what a faulty command had
-            # changed before it failed, must reach the journals like any other effect.
-            if keyspace.dirty > dirty and keyspace.journaling and not keyspace.replaced:
-                keyspace.effects.append((db, argv))
-            keyspace.replaced = False
-            if (keyspace.effects or keyspace.touched) and not self.nested:
-                self.commit()
+            reply = command.handler(ctx, argv)  # type: ignore[misc]
+        except BaseException as error:
+            reply = self.failed(ctx, command, argv, dirty, error)
+        if keyspace.pending or (keyspace.journaling and keyspace.dirty != dirty):
+            self.record(ctx, argv, dirty)
+        return reply
+
+    def record(self, ctx: Context, argv: list[bytes], dirty: int) -> None:
+        """Gather the effects of a command that has run, and commit unless others follow.
+
+        Also after an error: keys that expired on the way, or what a faulty command had changed
+        before it failed, must reach the journals like any other effect.
+        """
+        keyspace = self.keyspace
+        if keyspace.dirty > dirty and keyspace.journaling and not keyspace.replaced:
+            keyspace.effects.append((ctx.db.index, argv))
+        keyspace.replaced = False
+        keyspace.pending = False
+        if not self.nested:
+            self.commit()
+
+    def failed(
+        self, ctx: Context, command: Command, argv: list[bytes], dirty: int, error: BaseException
+    ) -> CommandError:
+        """The error reply for what a command raised. A bug must not take anybody else down."""
+        command.failed += 1
+        if isinstance(error, CommandError):
+            reply = error
+        elif isinstance(error, CorruptData):  # in a value that had lain packed (see kvcore.packed)
+            reply = CommandError(f"ERR {error.why}")
+        elif isinstance(error, Exception):
+            reply = self.bug(argv, error)
+        else:
+            self.record(ctx, argv, dirty)
+            raise error
+        self.count_error(reply)
+        return reply
+
+    def bug(self, argv: list[bytes], error: Exception) -> CommandError:
+        """What to answer, once it is logged, where a command failed that should not have."""
+        log.error("A command failed unexpectedly", command=argv[0][:64], exc_info=error)
+        reply = CommandError("ERR internal error, see the server's log")
+        reply.__cause__ = error
+        return reply
 
     def commit(self) -> None:
         """Give what changed since the last commit to the persistence, as one transaction."""

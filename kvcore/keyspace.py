@@ -206,6 +206,7 @@ class Database:
             self.touch(key)
         if keyspace.tracking:
             keyspace.touched.append((self.index, key))
+            keyspace.pending = True
         if keyspace.listeners:
             keyspace.tell(self.index, event, key)
 
@@ -224,6 +225,7 @@ class Database:
                 self.touch(key)
         if self.keyspace.tracking:
             self.keyspace.touched.extend([(self.index, key) for key in self.entries.keys()])
+            self.keyspace.pending = True
         self.entries = Table()
         self.expires = Table()
         self.frozen = None
@@ -253,6 +255,7 @@ class Database:
             keyspace.touched.append((self.index, key))
         if keyspace.journaling:
             keyspace.effects.append((self.index, [b"DEL", key]))
+        keyspace.pending = True
         keyspace.tell(self.index, "expired", key)
 
 
@@ -278,6 +281,7 @@ class Keyspace:
     ``effects``    (db, argv) that the current commit gives to the journals
     ``replaced``   the running command named its effect itself: argv is not journalled
     ``touched``    (db, key) of the current commit, if ``tracking``
+    ``pending``    the engine has to look at these three once the command has run
     ``now``        Unix milliseconds, one reading for all commands that arrived together
     ``expiring``   False while a file is loaded
     ``frozen``     a view is open; ``copied`` bytes of values so far (see `spared`)
@@ -292,6 +296,7 @@ class Keyspace:
     effects: list[tuple[int, list[bytes]]]
     touched: list[tuple[int, bytes]]
     replaced: bool
+    pending: bool
     journaling: bool
     tracking: bool
     expiring: bool
@@ -313,6 +318,7 @@ class Keyspace:
         self.effects = []
         self.touched = []
         self.replaced = False
+        self.pending = False
         self.journaling = False
         self.tracking = False
         self.expiring = True
@@ -335,6 +341,7 @@ class Keyspace:
     def propagate(self, db: int, *commands: list[bytes]) -> None:
         """Give these commands to the journals in place of the running one (none: nothing)."""
         self.replaced = True
+        self.pending = True
         if self.journaling:
             for argv in commands:
                 self.effects.append((db, argv))
@@ -352,6 +359,7 @@ class Keyspace:
                 if a.entries.has(key) or b.entries.has(key):
                     db.touch(key)
         if self.tracking:
+            self.pending = True
             for db in (a, b):
                 for key in set(a.entries.keys()) | set(b.entries.keys()):
                     self.touched.append((db.index, key))

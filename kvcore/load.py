@@ -85,7 +85,9 @@ class EngineLoader(Loader):
     def replay(self, db: int, argv: list[bytes]) -> None:
         self._context.db = self._database(db)
         try:
-            self._engine.call(self._context, self._command(argv), argv)
+            reply = self._engine.call(self._context, self._command(argv), argv)
+            if isinstance(reply, CommandError):
+                raise reply
         except CommandError as error:
             raise _refused(argv, error) from error
         self.commands += 1
@@ -200,7 +202,9 @@ def _replay_requests(
             return at
         replayed.argv = argv
         replayed.at = at
-        engine.call(context, command, argv)
+        reply = engine.call(context, command, argv)
+        if isinstance(reply, CommandError):
+            raise reply
         replayed.count += 1
         at = end
 

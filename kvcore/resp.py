@@ -38,11 +38,14 @@ bulk, so the text of an error or a status must not hold CR or LF (CVE-2025-67733
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from kvcore.config.grammar import split_args
 from kvcore.errors import CommandError, ProtocolError
 from kvcore.reply import NIL_ARRAY, OK, QUEUED, LongDouble, PairMap, Pairs, Push, Verbatim
+
+if TYPE_CHECKING:
+    from mypy_extensions import i64
 
 COMPILED: Final = not __file__.endswith(".py")
 
@@ -138,8 +141,11 @@ class Parser:
             if not COMPILED and self.authenticated:
                 if self._missing:
                     pos = self._parse(data, 0, commands, len(commands) + 1)
-                if not self._missing:
+                if not self._missing and pos < len(data) and data[pos] == STAR:
                     pos = _split(data, pos, commands)
+                if pos == len(data) and not self._held:
+                    self._rest = b""
+                    return commands
             if pos < len(data):
                 pos = self._parse(data, pos, commands, -1)
             self._rest = data[pos:]
@@ -183,11 +189,18 @@ class Parser:
             commands.append(self._args)
         return data[need:]
 
-    def _parse(self, data: bytes, pos: int, commands: list[list[bytes]], most: int) -> int:
-        """Parse from ``pos`` until there are ``most`` commands; return where it stopped."""
-        size = len(data)
+    def _parse(  # noqa: PLR0915  (half of its statements declare machine integers)
+        self, data: bytes, start: int, commands: list[list[bytes]], most: int
+    ) -> int:
+        """Parse from ``start`` until there are ``most`` commands; return where it stopped."""
+        pos: i64 = start
+        size: i64 = len(data)
+        stop: i64
+        end: i64
+        number: i64
+        digit: i64
         args = self._args
-        missing = self._missing
+        missing: i64 = self._missing
         most_args = MAX_ARGS if self.authenticated else UNAUTHENTICATED_ARGS
         max_bulk = self.max_bulk if self.authenticated else min(self.max_bulk, UNAUTHENTICATED_BULK)
         while pos < size:
@@ -337,9 +350,12 @@ def encode2(value: object, out: list[bytes]) -> None:
     """
     if type(value) is bytes:
         size = len(value)
-        out.append(BULK[size] if size < CACHED else b"$%d\r\n" % size)
-        out.append(value)
-        out.append(CRLF)
+        if size < CACHED:
+            out.append(BULK[size] + value + CRLF)
+        else:
+            out.append(b"$%d\r\n" % size)
+            out.append(value)
+            out.append(CRLF)
     elif type(value) is int:
         out.append(INTEGER[value] if 0 <= value < CACHED else b":%d\r\n" % value)
     elif value is None:
@@ -356,9 +372,12 @@ def encode3(value: object, out: list[bytes]) -> None:
     """Append a reply in RESP3. Raises as `encode2` does."""
     if type(value) is bytes:
         size = len(value)
-        out.append(BULK[size] if size < CACHED else b"$%d\r\n" % size)
-        out.append(value)
-        out.append(CRLF)
+        if size < CACHED:
+            out.append(BULK[size] + value + CRLF)
+        else:
+            out.append(b"$%d\r\n" % size)
+            out.append(value)
+            out.append(CRLF)
     elif type(value) is int:
         out.append(INTEGER[value] if 0 <= value < CACHED else b":%d\r\n" % value)
     elif value is None:
@@ -377,8 +396,10 @@ def _elements(header: bytes, values: list[object], out: list[bytes], resp3: bool
     A short one becomes a single piece, so that what is done to each piece on its way to the
     socket is done once. A long one, or one with a long element, stays in pieces: it is not copied.
     """
-    pieces = [header]
     whole = len(values) <= SHORT
+    if whole and values and type(values[0]) is bytes and _strings(header, values, out):
+        return
+    pieces = [header]
     for value in values:
         if type(value) is bytes:
             size = len(value)
@@ -408,6 +429,27 @@ def _elements(header: bytes, values: list[object], out: list[bytes], resp3: bool
             out.append(joined)
             return
     out.extend(pieces)
+
+
+def _strings(header: bytes, values: list[object], out: list[bytes]) -> bool:
+    """`_elements` where all are short bytes, as in most replies: a few steps that do much each.
+
+    Returns False, and has done nothing, if they are not.
+    """
+    strings: list[bytes] = values  # type: ignore[assignment]
+    pieces = [CRLF] * (2 * len(strings) + 2)
+    pieces[0] = header
+    try:
+        pieces[1:-1:2] = [NEXT_BULK[len(string)] for string in strings]
+        pieces[2:-1:2] = strings
+        joined = b"".join(pieces)
+    except (TypeError, IndexError):
+        return False
+    if len(joined) <= SMALL:
+        out.append(joined)
+    else:
+        out.extend(pieces)
+    return True
 
 
 def _encode2_other(value: object, out: list[bytes]) -> None:

@@ -121,11 +121,11 @@ def client_reply(session: Session, argv: list[bytes]) -> object:
     """Instructs the server whether to reply to commands."""
     mode = argv[2].upper()
     if mode == b"ON":
-        session.muted = False
+        session.silent = 0
     elif mode == b"OFF":
-        session.muted = True
+        session.silent = -1
     elif mode == b"SKIP":
-        session.mute_next = 2  # this reply and the next
+        session.silent = 2  # this reply and the next
     else:
         raise CommandError(SYNTAX)
     return "OK"

@@ -125,7 +125,7 @@ def shutdown(session: Session, argv: list[bytes]) -> object:
     save = True if b"SAVE" in words else False if b"NOSAVE" in words else None
     _shut_down(session.engine.instance, save, b"FORCE" in words)
     session.closing = True
-    session.mute_next = 1  # success is told by closing the connection
+    session.silent = 1  # success is told by closing the connection
     return "OK"
 
 

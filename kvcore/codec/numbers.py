@@ -17,8 +17,10 @@ INT64_MIN: Final = -(2**63)
 INT64_MAX: Final = 2**63 - 1
 
 _MINUS: Final = 45
+UNDERSCORE: Final = 95
 _ZERO: Final = 48
 _NINE: Final = 57
+_EXACT_DIGITS: Final = 16  # fewer than these, and the number is a double
 
 
 def parse_int(text: bytes) -> int | None:
@@ -53,7 +55,9 @@ def parse_float(text: bytes) -> float | None:
     Infinity has to be written as such: an overflow is refused, and so is an underflow to
     zero, NaN, and white space. Hexadecimal floats are taken.
     """
-    if not text or text[0] <= 32 or text[-1] <= 32 or b"_" in text:
+    if text.isdigit() and len(text) < _EXACT_DIGITS:
+        return float(text)
+    if not text or text[0] <= 32 or text[-1] <= 32 or UNDERSCORE in text:
         return None
     try:
         number = float(text)

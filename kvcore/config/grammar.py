@@ -28,6 +28,9 @@ _END_OF_WORD: Final = b" \t\n\r\0"
 _BLANK: Final = b" \t\r\n"
 _HEX: Final = b"0123456789abcdefABCDEF"
 _ESCAPES: Final = {110: 10, 114: 13, 116: 9, 98: 8, 97: 7}  # n r t b a
+_NUL: Final = 0
+_VTAB: Final = 11
+_FORM_FEED: Final = 12
 _DOUBLE: Final = 34
 _SINGLE: Final = 39
 _BACKSLASH: Final = 92
@@ -65,12 +68,9 @@ def split_args(line: bytes) -> list[bytes] | None:
 
     A NUL ends the line, as it ends C's strings. Also used for inline commands.
     """
-    if (
-        b'"' not in line
-        and b"'" not in line
-        and b"\0" not in line
-        and b"\x0b" not in line
-        and b"\x0c" not in line
+    # A number sought in bytes is a memchr; bytes sought in bytes cost ten times that.
+    if not (
+        _DOUBLE in line or _SINGLE in line or _NUL in line or _VTAB in line or _FORM_FEED in line
     ):
         return line.split()
     words: list[bytes] = []

@@ -26,7 +26,7 @@ from kvcore.engine import SHELL
 from kvcore.errors import ConfigError, PersistenceError
 from kvcore.instance import Instance
 from kvcore.load import LoadAborted
-from kvcore.server.connection import NO_LIMITS, Connection
+from kvcore.server.connection import Connection
 from kvcore.server.listening import Listeners
 from kvcore.server.supervision import PidFile, notify
 
@@ -38,6 +38,7 @@ PROTECTED: Final = (
 )
 TOO_MANY: Final = b"-ERR max number of clients reached\r\n"
 LEAVING: Final = b"-ERR the server is shutting down\r\n"
+NO_LIMITS: Final = (0, 0, 0)
 RESERVED_FILES: Final = 32  # file descriptors that are not clients'
 
 log = structlog.get_logger("kvcore")
@@ -61,6 +62,7 @@ class Server:
         self.config = instance.config
         self.connections: dict[int, Connection] = {}
         self.limits = NO_LIMITS
+        self.limited = False
         self._connecting: set[asyncio.Task[Any]] = set()
         self._pending: list[Connection] = []
         self._held: deque[tuple[Future[None] | None, Replies]] = deque()
@@ -161,6 +163,7 @@ class Server:
 
     def _set_limits(self, limits: tuple[tuple[str, int, int, int], ...]) -> None:
         self.limits = next((limit[1:] for limit in limits if limit[0] == "normal"), NO_LIMITS)
+        self.limited = self.limits != NO_LIMITS
 
     def _limit_input(self, *connections: Connection) -> None:
         for connection in connections:
@@ -268,7 +271,7 @@ class Server:
         if durable is None and not self._held:
             for connection in pending:
                 session = connection.session
-                connection.send(session.take(), close=session.closing)
+                connection.send(session.take(), session.closing)
             return
         replies = [(c, c.session.take(), c.session.closing) for c in pending]
         for connection, out, _ in replies:
@@ -297,7 +300,7 @@ class Server:
             self._held.popleft()
             for connection, out, close in replies:
                 connection.release(len(out))
-                connection.send(out, close=close)
+                connection.send(out, close)
 
     # Time -------------------------------------------------------------------------------------
 
@@ -336,14 +339,13 @@ class Server:
     def _close_connections(self) -> None:
         """Those that are idle, and those that do not read their replies."""
         timeout = int(self.config["timeout"])
-        limited = self.limits != NO_LIMITS
-        if not timeout and not limited:
+        if not timeout and not self.limited:
             return
         now, monotonic = time.time(), time.monotonic()
         for connection in list(self.connections.values()):
             if timeout and now - connection.session.last_active > timeout:
                 connection.kill()
-            elif limited:
+            elif self.limited:
                 connection.check_limits(monotonic)
 
     # Leaving ----------------------------------------------------------------------------------

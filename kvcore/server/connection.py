@@ -25,7 +25,6 @@ BLOCK: Final = 256 * 1024
 """Bytes that are joined and given to the transport at a time."""
 MOST_HELD: Final = 65536
 """Pieces of replies that may wait for the disk before the client has to wait as well."""
-NO_LIMITS: Final = (0, 0, 0)
 
 log = structlog.get_logger("kvcore")
 
@@ -117,21 +116,24 @@ class Connection:
         if was_stopped:
             self.server.loop.call_soon(self.proceed)
 
-    def send(self, out: list[bytes], *, close: bool) -> None:
+    def send(self, out: list[bytes], close: bool) -> None:
         """Write replies that may leave now, and close behind them if ``close``."""
-        if self.transport.is_closing():
+        transport = self.transport
+        if transport.is_closing():
             return
-        self.closing = self.closing or close
-        size = size_of(out)
-        engine = self.server.engine
+        if close:
+            self.closing = True
+        size = len(out[0]) if len(out) == 1 else size_of(out)
+        server = self.server
+        engine = server.engine
         engine.sent += size
         engine.writes += 1
         if self.backlog or size > BLOCK:
             self.backlog.extend(out)
             self._drain()
         elif size:
-            self.transport.write(out[0] if len(out) == 1 else b"".join(out))
-        if self.server.limits != NO_LIMITS:
+            transport.write(out[0] if len(out) == 1 else b"".join(out))
+        if server.limited:
             self.check_limits(time.monotonic())
         if self.closing or self.ended or self.stopped:
             self.server.loop.call_soon(self.proceed)

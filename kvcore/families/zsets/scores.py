@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from kvcore.codec.numbers import parse_float
+from kvcore.codec.numbers import UNDERSCORE, parse_float
 from kvcore.errors import CommandError
 from kvcore.families.zsets.value import LISTPACK, ZSet
 
@@ -38,7 +38,7 @@ def _strtod(text: bytes) -> float | None:
     if not text:
         return 0.0
     text = text.lstrip(_SPACES)
-    if not text or text[-1] <= 32 or b"_" in text:
+    if not text or text[-1] <= 32 or UNDERSCORE in text:
         return None
     try:
         number = float(text)
