@@ -14,9 +14,10 @@ Names are relative, without ``..``; folders one level deep (``appendonlydir/x``)
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 from collections.abc import Callable
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, Final
 
 import attrs
 
@@ -24,6 +25,11 @@ if TYPE_CHECKING:
     from kvcore.keyspace import Keyspace
     from kvcore.persistence import View
     from kvcore.snapshot import Child
+
+
+_COPY_BYTES: Final = 1 << 20
+# How file systems say that they have no hard links, or no more of them.
+_NO_LINKS: Final = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
 
 
 @attrs.frozen
@@ -90,6 +96,18 @@ class Storage:
 
     def rename(self, old: str, new: str) -> None:
         raise NotImplementedError
+
+    def link(self, name: str, other: str) -> None:
+        """Let a file have a second name, or where there is no such thing, a durable copy.
+
+        The file must not be appended to any more. The name must be free, and survives a crash only
+        after ``sync_dir``.
+        """
+        with contextlib.closing(self.create(other)) as copy:
+            with self.open(name) as file:
+                while data := file.read(_COPY_BYTES):
+                    copy.append(data)
+            copy.sync()
 
     def remove(self, name: str) -> None:
         """Remove a file; no error if it is gone."""
@@ -212,6 +230,14 @@ class LocalStorage(Storage):
 
     def rename(self, old: str, new: str) -> None:
         os.replace(self._path(old), self._path(new))
+
+    def link(self, name: str, other: str) -> None:
+        try:
+            os.link(self._path(name), self._path(other))
+        except OSError as error:
+            if error.errno not in _NO_LINKS:
+                raise
+            super().link(name, other)
 
     def remove(self, name: str) -> None:
         with contextlib.suppress(FileNotFoundError):

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from kvcore.cli import offline
-from kvcore.cli.terminal import DAMAGED, OK, UNREADABLE, plural, progress, say, say_json, warn
+from kvcore.cli.terminal import DAMAGED, OK, SEVERITY, plural, progress, say, say_json, warn
 from kvcore.errors import CorruptData, KvcoreError
 
 if TYPE_CHECKING:
     from kvcore.cli.examine import LogReport, RdbReport
-
-_SEVERITY: Final = (OK, UNREADABLE, DAMAGED)  # the exit code of several files is the worst
 
 
 @click.command("check")
@@ -39,7 +37,7 @@ def command(files: tuple[str, ...], load: bool, as_json: bool) -> int:
             if not as_json:
                 for line in result.pop("lines"):
                     say(line)
-            code = max(code, result.pop("code"), key=_SEVERITY.index)
+            code = max(code, result.pop("code"), key=SEVERITY.index)
     if as_json:
         for result in results:
             result.pop("lines", None)

@@ -69,6 +69,9 @@ class ReadOnlyStorage(LocalStorage):
     def rename(self, old: str, new: str) -> None:
         raise self._refusal(old)
 
+    def link(self, name: str, other: str) -> None:
+        raise self._refusal(other)
+
     def remove(self, name: str) -> None:
         raise self._refusal(name)
 
@@ -444,17 +447,33 @@ def _find_in_folder(path: str) -> Source:
     found = in_folder(path)
     logs = [source for source in found if source.kind == LOG]
     choice = logs or found
+    if len(choice) > 1 and not logs:
+        choice = _newest_snapshot(path) or choice
     if len(choice) > 1:
         names = ", ".join(source.path for source in choice)
         raise Unreadable(f"{path} holds several: {names}. Name one of them")
     if not choice:
         return _ask_policies(path)
     others = [source.path for source in found if source is not choice[0]]
-    if others:
+    if others and logs:
         choice[0].warnings.append(
             f"reading the log {choice[0].path}, not {', '.join(others)} beside it"
         )
     return choice[0]
+
+
+def _newest_snapshot(path: str) -> list[Source]:
+    """Of several snapshots the newest, if all tell when they were taken; it may have two names."""
+    from kvcore_rdb import snapshots
+
+    taken = snapshots.listed(ReadOnlyStorage(path))
+    if not all([each.ours for each in taken]):
+        return []
+    source = Rdb(os.path.join(path, taken[0].name))
+    others = ", ".join([each.name for each in taken if each.when != taken[0].when])
+    if others:
+        source.warnings.append(f"reading {source.path}, which is newer than {others}")
+    return [source]
 
 
 def _logs(path: str, names: list[str]) -> Iterator[Log]:

@@ -34,6 +34,9 @@ USAGE: Final = 2
 UNREADABLE: Final = 3
 INTERRUPTED: Final = 130
 
+SEVERITY: Final = (OK, UNREADABLE, DAMAGED)
+"""The exit code of several files is the last of theirs."""
+
 Watch = Callable[[int, int], None]
 """Told how far some work is: (done, total)."""
 

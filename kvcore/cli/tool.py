@@ -21,6 +21,7 @@ SUBCOMMANDS: Final = (
     "inspect",
     "diff",
     "restore",
+    "snapshot",
     "plugins",
     "advise",
     "server",

@@ -47,6 +47,9 @@ DEPRECATED: Final = frozenset(
     {"list-max-ziplist-entries", "list-max-ziplist-value", "lua-replicate-commands"}
 )
 
+# Of strftime, what is written in digits and of fixed width.
+_TIME_FIELDS: Final = ("Y", "y", "m", "d", "j", "H", "M", "S")
+
 BOOL: Final = Bool()
 COUNT: Final = Int()  # 0..INT_MAX
 LONG: Final = Int(0, LONG_MAX)
@@ -66,6 +69,20 @@ def _plain_name(name: str, what: str) -> String:
             raise ConfigError(f"{name} can't be empty")
 
     return String(check)
+
+
+def _check_snapshot_filename(value: str) -> None:
+    """A plain name with fields of digits, so that it can be told which files were named so."""
+    if "/" in value:
+        raise ConfigError("snapshot-filename can't be a path, just a filename")
+    if not value:
+        return
+    fields = re.findall(r"%.?", value)
+    if not fields or not all(field[1:] in _TIME_FIELDS for field in fields):
+        known = " ".join("%" + field for field in _TIME_FIELDS)
+        raise ConfigError(f"snapshot-filename takes the fields {known}, at least one")
+    if not value.endswith(".rdb") or value.startswith("temp-"):
+        raise ConfigError("snapshot-filename must end in .rdb, and not begin with temp-")
 
 
 def _check_signal(flags: tuple[str, ...]) -> None:
@@ -185,6 +202,9 @@ def _persistence() -> Iterator[Option]:
     yield Option("save", SavePoints(), ((3600, 1), (300, 100), (60, 10000)))
     yield Option("dir", Directory(), "", protected=True, denied_while_loading=True)
     yield Option("dbfilename", _plain_name("dbfilename", "filename"), "dump.rdb", protected=True)
+    kind = String(_check_snapshot_filename)
+    yield Option("snapshot-filename", kind, "", protected=True)
+    yield Option("snapshot-keep", COUNT, 0)
     yield Option("rdbcompression", BOOL, True)
     yield Option("rdbchecksum", BOOL, True, mutable=False)
     yield Option("rdb-version", Int(WRITTEN[0], WRITTEN[-1]), VERSION)

@@ -57,6 +57,7 @@ CHANGING: Final = (
     "truncate",
     "sync",
     "rename",
+    "link",
     "remove",
     "make_folder",
     "sync_dir",
@@ -518,6 +519,17 @@ class FaultyStorage(Storage):
                 self._change_names(source, target, inode)
 
         self._do("rename", f"{old} -> {new}", effect)
+
+    def link(self, name: str, other: str) -> None:
+        source, target = _checked(name), _checked(other)
+
+        def effect() -> None:
+            inode = self._inode(source)
+            if target in self._names:
+                raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), other)
+            self._change_names("", target, inode)
+
+        self._do("link", f"{name} -> {other}", effect)
 
     def remove(self, name: str) -> None:
         path = _checked(name)

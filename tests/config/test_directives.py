@@ -27,7 +27,14 @@ from tests.support import start_redis
 Get = Callable[..., dict[bytes, bytes]]
 Set = Callable[..., str]
 
-OURS = {"persistence", "load-from", "snapshot-method", "rdb-version"}
+OURS = {
+    "persistence",
+    "load-from",
+    "snapshot-method",
+    "rdb-version",
+    "snapshot-filename",
+    "snapshot-keep",
+}
 NEWER = {
     "set-max-listpack-entries",
     "set-max-listpack-value",

@@ -423,6 +423,7 @@ def operations(storage: FaultyStorage, file: File) -> dict[str, Callable[[], obj
         "truncate": lambda: file.truncate(0),
         "sync": file.sync,
         "rename": lambda: storage.rename("a", "b"),
+        "link": lambda: storage.link("a", "b"),
         "remove": lambda: storage.remove("a"),
         "make_folder": lambda: storage.make_folder("f"),
         "sync_dir": storage.sync_dir,

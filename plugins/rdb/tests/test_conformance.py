@@ -18,3 +18,15 @@ class TestRdbOnDemand(PersistenceSuite):
 
     persistence = "rdb"
     claims = Claims(snapshots=True, background=("BGSAVE",), disk_error="unspecified")
+
+
+class TestRdbNamed(PersistenceSuite):
+    """Every snapshot has a second name, and the oldest go."""
+
+    persistence = "rdb"
+    options: ClassVar = {
+        "save": "1 1",
+        "snapshot_filename": "dump-%Y%m%d-%H%M%S.rdb",
+        "snapshot_keep": 1,
+    }
+    claims = Claims(snapshots=True, background=("BGSAVE",))

@@ -5,6 +5,7 @@ and at every moment there is one whole snapshot or the one before it. What was w
 last snapshot is lost in a crash; the save points (``save 60 1000``) bound how much that is.
 
 A snapshot is written to ``temp-<pid>.rdb``, synced, and only then renamed over the last one.
+What a start loads, and the names by which earlier snapshots stay, is in kvcore_rdb.snapshots.
 BGSAVE does that in a child, and so it is the child that renames; it looks first whether its parent
 still lives and wants it, because a store that was opened anew must not have its file replaced by
 what an orphan knew.
@@ -27,7 +28,7 @@ from kvcore.errors import SYNTAX, CommandError, CorruptData, PersistenceError
 from kvcore.persistence import Found, Host, Loader, Persistence, View
 from kvcore.snapshot import Child
 from kvcore.storage import File, Storage
-from kvcore_rdb import format
+from kvcore_rdb import format, snapshots
 from kvcore_rdb.delays import SlowLoader, SlowView
 
 SYNC_BYTES: Final = 4 << 20
@@ -84,8 +85,9 @@ class RdbPersistence(Persistence):
 
     @classmethod
     def probe(cls, storage: Storage, config: Config) -> Found:
-        name = str(config["dbfilename"])
-        claims = (name, *_temporary_files(storage))
+        name = snapshots.choose(storage, config)
+        named = [taken.name for taken in snapshots.others(storage, config)]
+        claims = (str(config["dbfilename"]), *named, *_temporary_files(storage))
         stat = storage.stat(name) if name else None
         if stat is None:
             return Found((), claims)
@@ -93,11 +95,14 @@ class RdbPersistence(Persistence):
 
     def load(self, loader: Loader) -> None:
         config, storage, log = self.host.config, self.host.storage, self.host.log
-        name = str(config["dbfilename"])
+        name = snapshots.choose(storage, config)
         checksum = bool(config["rdbchecksum"])
         stat = storage.stat(name) if name else None
         if stat is None:
             return
+        doubt = snapshots.refuse_doubt(storage, config, name)
+        if doubt:
+            log.warning(doubt, file=storage.describe(name))
         if config["key-load-delay"]:
             loader = SlowLoader(loader, config)
         with storage.open(name) as file:
@@ -107,7 +112,11 @@ class RdbPersistence(Persistence):
                 size=stat.size,
                 checksum=checksum,
             )
-            contents = format.read(reader, loader, checksum=checksum)
+            try:
+                contents = format.read(reader, loader, checksum=checksum)
+            except CorruptData as error:
+                error.advice = error.advice or snapshots.advice(storage, config, name)
+                raise
         self.keys_loaded, self.keys_expired = contents.keys, contents.expired
         loader.note(keys_loaded=contents.keys, keys_expired=contents.expired)
         for line in contents.warnings():
@@ -315,11 +324,8 @@ class RdbPersistence(Persistence):
 
 def was_beside_log(storage: Storage, name: str) -> bool | None:
     """Was this snapshot taken while a log was kept besides? None if its writer does not say."""
-    try:
-        with storage.open(name) as file:
-            said = format.read_aux(Reader(file, path=name)).get(LOG_FIELD)
-    except (OSError, CorruptData):
-        return None  # whoever loads it will tell
+    aux = snapshots.read_aux(storage, name)
+    said = None if aux is None else aux.get(LOG_FIELD)
     return None if said is None else said == b"yes"
 
 
@@ -328,9 +334,11 @@ class _Snapshot:
 
     def __init__(self, host: Host, beside_log: bool) -> None:
         config = host.config
-        self._aux = {LOG_FIELD: "yes" if beside_log else "no"}
+        self._aux: dict[str, str | int] = {LOG_FIELD: "yes" if beside_log else "no"}
         self._storage = host.storage
         self._name = str(config["dbfilename"])
+        self._pattern = str(config["snapshot-filename"])
+        self._keep = int(config["snapshot-keep"])
         self._compress = bool(config["rdbcompression"])
         self._checksum = bool(config["rdbchecksum"])
         self._sync_often = bool(config["rdb-save-incremental-fsync"])
@@ -341,6 +349,7 @@ class _Snapshot:
         """Put it in place of the last one. OSError, and the last one stays."""
         storage = self._storage
         temp = _temporary_file(os.getpid())
+        when = snapshots.next_moment(storage, self._name)
         done = _Count(progress)
         try:
             with contextlib.closing(storage.create(temp)) as file:
@@ -349,7 +358,7 @@ class _Snapshot:
                     _Sink(file).write if self._sync_often else file.append,
                     compress=self._compress,
                     checksum=self._checksum,
-                    aux=self._aux,
+                    aux={**self._aux, snapshots.WHEN_FIELD: when},
                     version=self._version,
                     progress=done,
                 )
@@ -357,9 +366,22 @@ class _Snapshot:
             done(done.keys)  # a sync may take long: is our parent still there?
             storage.rename(temp, self._name)
             storage.sync_dir()
+            if self._pattern:
+                self._name_after(when, temp)
         except BaseException:
             self.discard(os.getpid())
             raise
+
+    def _name_after(self, when: int, temp: str) -> None:
+        """Give the snapshot, which is in place now, its second name; then let the oldest go."""
+        storage = self._storage
+        name = snapshots.name_at(self._pattern, when)
+        if name != self._name:
+            storage.link(self._name, temp)
+            storage.rename(temp, name)  # in place of another one of the same second, or day
+            storage.sync_dir()
+        if self._keep:
+            snapshots.remove_old(storage, self._pattern, self._keep, name)
 
     def discard(self, pid: int) -> None:
         """Remove what a process left unfinished; a disk in trouble may keep it."""
