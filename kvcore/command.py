@@ -308,6 +308,27 @@ class CommandTable:
             parent.subcommands[child.encode()] = command
             parent.subcommands[child.upper().encode()] = command
 
+    def exchange(self, names: Iterable[str], commands: Iterable[Command]) -> None:
+        """Take out the commands called ``names``, and add ``commands``.
+
+        Who has queued one of the former runs what bears its name now, if anything does.
+        """
+        gone = [command for command in map(self._take_out, names) if command is not None]
+        self.add(commands)
+        for command in gone:
+            now = self.named(command.name.encode())
+            command.handler = _unknown if now is None else now.handler
+
+    def _take_out(self, name: str) -> Command | None:
+        parent, _, child = name.partition("|")
+        if child:
+            children = self._all[parent].subcommands if parent in self._all else {}
+            children.pop(child.upper().encode(), None)
+            return children.pop(child.encode(), None)
+        self.by_name.pop(name.encode(), None)
+        self.by_name.pop(name.upper().encode(), None)
+        return self._all.pop(name, None)
+
     def find(self, argv: list[bytes]) -> Command:
         """As `resolve`, and it may be called with so many arguments."""
         command = self.resolve(argv)
@@ -345,6 +366,11 @@ class CommandTable:
     def everything(self) -> list[Command]:
         """All commands, children behind their parents."""
         return [one for top in self._all.values() for one in (top, *top.children())]
+
+
+def _unknown(ctx: Any, argv: list[bytes]) -> object:
+    """A command that went with the plugin that brought it."""
+    raise CommandError(unknown_command(argv))
 
 
 def has_arity(command: Command, args: int) -> bool:

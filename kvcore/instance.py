@@ -14,14 +14,15 @@ from collections.abc import Callable, Iterable
 
 import structlog
 
-from kvcore import families, plugins, snapshot, startup
+from kvcore import change, families, plugins, snapshot, startup
 from kvcore.cold import ColdRound
 from kvcore.config import Config
 from kvcore.datatype import TypeRegistry
-from kvcore.engine import Engine
+from kvcore.engine import POLICY, Engine
 from kvcore.errors import (
     ConfigError,
     CorruptData,
+    KvcoreError,
     PersistenceError,
     PluginError,
     StoreLocked,
@@ -103,8 +104,8 @@ class Instance(Host):
         from kvcore import admin  # its commands need the session, so it stands above us
 
         self.rates = admin.Rates()
-        self.engine.commands.add(admin.COMMANDS)
-        self.engine.commands.add(self.plugins.collect("kvcore_commands"))
+        self._commands = [*admin.COMMANDS, *self.plugins.collect("kvcore_commands")]
+        self.engine.commands.add(self._commands)
         for name in _LIMITS:
             self._follow_limit(name)
         if storage is None:
@@ -113,7 +114,16 @@ class Instance(Host):
         self.loader = EngineLoader(self.engine, watch_load)
         self._lock = FolderLock(self.storage)
         self.persistence = self.policy_class(self)
-        self.engine.commands.add(self.persistence.commands())
+        self._policy_commands: list[str] = []
+        self._serve_commands()
+        config.decide(("appendonly", "persistence"), self._follow_policy)
+
+    def _serve_commands(self) -> None:
+        """The policy's commands, in place of the core's and of a former policy's."""
+        commands = list(self.persistence.commands())
+        gone, self._policy_commands = self._policy_commands, [one.name for one in commands]
+        back = [one for one in self._commands if one.name in gone]
+        self.engine.commands.exchange(gone, [*back, *commands])
 
     def _follow_limit(self, name: str) -> None:
         attribute = name.replace("-", "_")
@@ -167,7 +177,12 @@ class Instance(Host):
         )
         begin = time.perf_counter()
         adopted = source is not self.policy_class
-        self._fill(source(self) if adopted else self.persistence)
+        origin = source(self) if adopted else self.persistence
+        try:
+            self._fill(origin)
+        finally:
+            if adopted:
+                change.let_go(origin, self.log)
         if self.loader.abort.is_set():  # too late for a report of progress to notice it
             raise LoadAborted("the load was told to stop")
         if adopted:
@@ -178,6 +193,7 @@ class Instance(Host):
                 adopted=source_name,
                 keys=self.keyspace.size(),
             )
+        self.plugins.register(self.persistence)
         self._freeze()
         self.persistence.start()
         self.engine.attach(self.persistence)
@@ -243,12 +259,75 @@ class Instance(Host):
             self.engine.attach(self.persistence)
 
     def _freeze(self) -> None:
-        self.plugins.register(self.persistence)
         self.engine.before = self.plugins.freeze("before_command")
         self.engine.after = self.plugins.freeze("after_write")
         self.keyspace.listeners = self.plugins.freeze("key_event")
         self.connected = self.plugins.freeze("client_connected")
         self.disconnected = self.plugins.freeze("client_disconnected")
+
+    # Another policy ---------------------------------------------------------------------------
+
+    def _follow_policy(self, changed: set[str]) -> None:
+        """CONFIG SET appendonly or persistence. Raises ConfigError, and nothing has changed."""
+        config = self.config
+        name = change.wanted_policy(config, self.policy, changed)
+        if name != self.policy:
+            try:
+                self.change_policy(name)
+            except Exception as error:
+                if not isinstance(error, (KvcoreError, OSError)):
+                    self.log.exception(f"Persistence '{name}' could not take over")
+                raise ConfigError(
+                    f"persistence '{self.policy}' stays in charge: {error}"
+                ) from error
+        settings: dict[str, object] = {"appendonly": change.keeps_log(name)}
+        if config["persistence"]:
+            settings["persistence"] = name
+        config.set_keywords(settings)
+
+    def change_policy(self, name: str) -> None:
+        """Have the policy ``name`` take over; see kvcore.change.
+
+        Raises what went wrong, whatever it is; the former one goes on then.
+        """
+        engine, former, former_class = self.engine, self.persistence, self.policy_class
+        if engine.nested:
+            raise PersistenceError("a transaction is open, of which each would have a half")
+        begin = time.perf_counter()
+        successor = plugins.load_policy(name)
+        self.config.add(successor.options)
+        child = self.active_child
+        if child is not None:  # it would go on with the files of the former
+            self.log.warning(f"Killing the child of persistence '{self.policy}': {child.pid}")
+            child.cancel()
+        engine.commit()
+        refusal = engine.refusals[POLICY]
+        engine.refuse_writes(None)
+        try:
+            new = change.take_over(
+                successor, self, former, self.view(), self.plugins, parts=not engine.untaken
+            )
+        except BaseException:
+            engine.refuse_writes(refusal or None)
+            self._forget_options(successor, former_class)
+            raise
+        self.plugins.unregister(former)
+        self._forget_options(former_class, successor)
+        self.persistence, self.policy_class = new, successor
+        self.policy, former_name = name, self.policy
+        self._serve_commands()
+        self._freeze()
+        engine.untaken = []  # the new one has all that there is
+        engine.attach(new)
+        self.log.warning(
+            f"Persistence '{name}' took over from '{former_name}', whose files were left where "
+            "they are",
+            keys=self.keyspace.size(),
+            seconds=round(time.perf_counter() - begin, 3),
+        )
+
+    def _forget_options(self, gone: type[Persistence], kept: type[Persistence]) -> None:
+        self.config.remove([option for option in gone.options if option not in kept.options])
 
     # Running ----------------------------------------------------------------------------------
 
@@ -385,7 +464,7 @@ def select_policy(config: Config) -> tuple[str, type[Persistence]]:
     """
     name = str(config["persistence"])
     if not name:
-        name = "hybrid" if config["appendonly"] else "rdb"
+        name = change.default_policy(config)
     try:
         policy = plugins.load_policy(name)
     except PluginError as error:
@@ -393,7 +472,7 @@ def select_policy(config: Config) -> tuple[str, type[Persistence]]:
         raise (lines[-1].error(str(error)) if lines else error) from None
     config.add(policy.options)
     config.refuse_unknown()
-    logs = name in ("aof", "hybrid")
+    logs = change.keeps_log(name)
     if name in plugins.OURS and bool(config["appendonly"]) != logs:
         for line in config.lines("appendonly"):
             raise line.error(f"it contradicts persistence {name}: remove one of the two")

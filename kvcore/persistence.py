@@ -268,7 +268,8 @@ class Persistence:
         """The load is over; writes may come. ``adopted`` data is written by `adopt` first."""
 
     def adopt(self, view: View) -> None:
-        """The keyspace was loaded by another policy: write it in this policy's form, durably."""
+        """The data comes from another policy: write it in this policy's form, durably, in place
+        of whatever lies there. Before `start`."""
         self.snapshot(view)
 
     def append(self, batch: Batch) -> None:
@@ -301,3 +302,28 @@ class Persistence:
         Everything acknowledged must be durable on return, as far as the policy promises.
         Raises PersistenceError if that fails; the store then stays open.
         """
+
+    # A change of policy while the store runs (see kvcore.change). The one that takes over is made,
+    # adopts the data, and starts; then the former is released. Until then that one is in charge,
+    # and stays so if anything fails.
+
+    def release(self) -> None:
+        """Another policy has all the data, durably, and is in charge: let go of files, threads and
+        children. Nothing needs to become durable any more, and nothing should be written.
+
+        Also called where this one's data was adopted at a start, and where it could not take over
+        (after `__init__`, `adopt` or `start`): it is not left on disk as if it had then.
+        """
+        self.close(False)
+
+    def turn_into(self, successor: type[Persistence], view: View) -> Persistence | None:
+        """For a policy made of others: the part of exactly this class, which goes on alone, its
+        data complete on disk; the rest is released. None if there is no such part. What it raises
+        leaves everything as it was."""
+        return None
+
+    def include(self, former: Persistence, view: View) -> bool:
+        """For a policy made of others: start, with the one in charge as a part that goes on.
+        False if it can be none: then `adopt` and `start` follow. What it raises leaves ``former``
+        as it was."""
+        return False

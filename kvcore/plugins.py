@@ -78,6 +78,11 @@ class Plugins:
         except (pluggy.PluginValidationError, ValueError) as error:
             raise PluginError(str(error)) from error
 
+    def unregister(self, plugin: object) -> None:
+        """Take out what `register` added, if it did; observers have to be frozen again."""
+        if self._manager.is_registered(plugin):
+            self._manager.unregister(plugin)
+
     @property
     def hook(self) -> Any:
         return self._manager.hook

@@ -132,7 +132,7 @@ class Child:
     ``purpose`` is what it does ("rdb", "aof"), ``pid`` the process that it does it in, ``done``
     how many of ``total`` keys it has written, ``cow_bytes`` about what was copied for it.
     After the end: ``error`` is "" if all went well, else one sentence; ``killed`` is the signal
-    that ended it, or 0.
+    that ended it, or 0; ``cancelled`` says that nobody wanted it any more, which is no failure.
     """
 
     def __init__(self, purpose: str, pid: int, total: int) -> None:
@@ -145,7 +145,7 @@ class Child:
         self.cow_bytes = 0
         self.error = ""
         self.killed = 0
-        self.expected_kill = False
+        self.cancelled = False
 
     @property
     def running(self) -> bool:
@@ -158,6 +158,11 @@ class Child:
     def kill(self) -> None:
         """End the child now and wait for it; its unfinished file is its starter's to remove."""
         raise NotImplementedError
+
+    def cancel(self) -> None:
+        """`kill`, where that is no failure of what it did."""
+        self.cancelled = True
+        self.kill()
 
     def wait(self) -> None:
         """Block until the child is gone."""
@@ -200,7 +205,6 @@ class ForkedChild(Child):
 
     def kill(self) -> None:
         if self.running:
-            self.expected_kill = True
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self.pid, signal.SIGKILL)
             self.wait()
@@ -338,7 +342,6 @@ class ThreadChild(Child):
 
     def kill(self) -> None:
         if self.running:
-            self.expected_kill = True
             self._view.close()
             self.wait()
 

@@ -9,8 +9,9 @@ from typing import Any, Final
 
 import structlog
 
+from kvcore import plugins
 from kvcore.command import Family, help_text
-from kvcore.errors import SYNTAX, CommandError
+from kvcore.errors import SYNTAX, CommandError, PluginError
 from kvcore.session import Session
 
 log = structlog.get_logger("kvcore")
@@ -43,8 +44,22 @@ def config_set(session: Session, argv: list[bytes]) -> object:
         raise CommandError(SYNTAX)
     instance = session.engine.instance
     pairs = list(zip(argv[2::2], argv[3::2]))
+    _declare_options(instance, pairs)
     instance.config.set_many(pairs, loading=instance.loading, local=session.is_local)
     return "OK"
+
+
+def _declare_options(instance: Any, pairs: list[tuple[bytes, bytes]]) -> None:
+    """A policy's own options may be set together with the choice of it."""
+    for name, value in pairs:
+        if name.lower() == b"persistence" and value:
+            try:
+                policy = plugins.load_policy(value.decode("utf-8", "replace"))
+            except PluginError as error:
+                raise CommandError(
+                    f"ERR CONFIG SET failed (possibly related to argument 'persistence') - {error}"
+                ) from None
+            instance.config.add(policy.options)
 
 
 @command("CONFIG|REWRITE", 2, "admin noscript loading stale", since="2.8.0", complexity="O(1)")

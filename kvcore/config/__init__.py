@@ -68,6 +68,7 @@ class Config:
         self._lines: dict[str, list[Line]] = {}
         self._explicit: set[str] = set()
         self._subscribers: dict[str, list[Callable[[Any], None]]] = {}
+        self._last: tuple[frozenset[str], Callable[[set[str]], None]] | None = None
         self._hold_unknown = hold_unknown
         self._held: list[Line] = []
         self.add(OPTIONS)
@@ -125,6 +126,18 @@ class Config:
         held, self._held = self._held, []
         for line in held:
             self._apply(line)
+
+    def remove(self, options: Iterable[Option]) -> None:
+        """Forget directives, and what was set by them: who declared them is gone."""
+        for option in options:
+            for name in (option.name, *option.aliases):
+                self._options.pop(name, None)
+            if option in self._declared:
+                self._declared.remove(option)
+            self._values.pop(option.name, None)
+            self._explicit.discard(option.name)
+            self._lines.pop(option.name, None)
+            self._subscribers.pop(option.name, None)
 
     def refuse_unknown(self) -> None:
         """Raise ConfigError for the first line whose directive nobody has declared."""
@@ -249,6 +262,21 @@ class Config:
         """
         self._subscribers.setdefault(self._options[name].name, []).append(callback)
 
+    def unsubscribe(self, owner: object) -> None:
+        """Call no method of ``owner`` any more."""
+        for name, callbacks in self._subscribers.items():
+            self._subscribers[name] = [
+                callback
+                for callback in callbacks
+                if getattr(callback, "__self__", None) is not owner
+            ]
+
+    def decide(self, names: Iterable[str], callback: Callable[[set[str]], None]) -> None:
+        """Have `callback` called when CONFIG SET has changed any of `names`, and all subscribers
+        agree; it gets the changed ones. It may refuse as they do. Nothing comes behind it, so what
+        it does is never undone; there is one."""
+        self._last = frozenset(names), callback
+
     def set_many(
         self, pairs: Sequence[tuple[bytes, bytes]], *, loading: bool = False, local: bool = False
     ) -> None:
@@ -298,17 +326,23 @@ class Config:
     def _announce(self, old: Mapping[str, Any]) -> None:
         """Tell the subscribers what differs from `old`; put `old` back if one refuses."""
         called: list[tuple[Callable[[Any], None], str]] = []
-        for name, value in old.items():
-            if self._values[name] == value:
-                continue
-            for callback in self._subscribers.get(name, ()):
-                called.append((callback, name))
-                try:
+        changed = [name for name, value in old.items() if self._values[name] != value]
+        name = ""
+        try:
+            for name in changed:
+                for callback in self._subscribers.get(name, ()):
+                    called.append((callback, name))
                     callback(self._values[name])
-                except (ConfigError, ValueError, OSError) as error:
-                    self._values.update(old)
-                    _call_again(called, old)
-                    raise _refusal(name, _reason(error)) from None
+            if self._last is not None:
+                names, decide = self._last
+                ours = [name for name in changed if name in names]
+                if ours:
+                    name = ours[0]
+                    decide(set(ours))
+        except (ConfigError, ValueError, OSError) as error:
+            self._values.update(old)
+            _call_again(called, old)
+            raise _refusal(name, _reason(error)) from None
 
     # --- CONFIG REWRITE -----------------------------------------------------------------------
 

@@ -125,7 +125,7 @@ def _enum(name: str, *names: str, mutable: bool = True) -> Option:
 
 
 def _kvcore() -> Iterator[Option]:
-    yield Option("persistence", STRING, "", mutable=False)
+    yield Option("persistence", STRING, "", denied_while_loading=True)
     yield Option("load-from", STRING, "", mutable=False)
     yield _enum("snapshot-method", "auto", "fork", "inprocess")
 

@@ -83,7 +83,6 @@ class StepChild(Child):
 
     def kill(self) -> None:
         if self.running:
-            self.expected_kill = True
             self.end()
             self._look()
 

@@ -55,6 +55,7 @@ class SqlitePersistence(Persistence):
 
     def adopt(self, view: View) -> None:
         self.db.execute("BEGIN")
+        self.db.execute("DELETE FROM entries")
         for db, _, _ in view.databases():
             for key, value, expiry in view.entries(db):
                 self._put(db, key, value, expiry)

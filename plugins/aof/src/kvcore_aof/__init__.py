@@ -61,6 +61,7 @@ class AofPersistence(Persistence):
         self._folder = Folder(host.storage, host.config)
         self._loading = Loading(self._folder, host.config, host.log)
         self._log: Log | None = None
+        self._adopted = False  # what lies there was written by `adopt`, and is not in charge yet
         self._trouble = ""  # why writes are refused
         self._dead = False
         self._now = time.time()  # as cron has it
@@ -108,17 +109,22 @@ class AofPersistence(Persistence):
         self._loading.run(loader)
 
     def adopt(self, view: View) -> None:
-        """Write a base, and a manifest that names nothing else. A log that lay there is kept."""
+        """Write a base, and a manifest that loads nothing else. A log that lay there is kept,
+        unless this one is made of what it held."""
         files = self._folder
         replaced: list[str] = []
+        manifest = Manifest()
         try:
             files.make()
-            if folder.probe(files.storage, self.host.config).has_data:
-                replaced = files.set_aside()
-            manifest = Manifest()
             base = NewBase(files, self.host.config)
             base.write(view)
-            manifest.base = base.settle(manifest)
+            if files.is_superseded():
+                manifest = files.read_or_adopt()
+            elif folder.probe(files.storage, self.host.config).has_data:
+                replaced = files.set_aside()
+            part = base.settle(manifest)
+            manifest.replace_base(part, keep=0)
+            self._loading.manifest, self._adopted = manifest, True
             files.save(manifest)
         except OSError as error:
             raise PersistenceError(f"cannot write the append-only file: {error}") from error
@@ -128,7 +134,6 @@ class AofPersistence(Persistence):
                 "remove them when you are sure",
                 files=replaced,
             )
-        self._loading.manifest = manifest
 
     def start(self) -> None:
         """Make the log ready to be appended to."""
@@ -136,6 +141,7 @@ class AofPersistence(Persistence):
             self._log = self._open(self._folder)
         except OSError as error:
             raise PersistenceError(f"cannot open the append-only file: {error}") from error
+        self._adopted = False
         if self._folder.is_distrusted():
             self.host.log.warning("A sync had failed before the crash: writing the AOF anew")
             self.snapshot(self.host.view())
@@ -147,6 +153,7 @@ class AofPersistence(Persistence):
     def _open(self, files: Folder) -> Log:
         log = self.host.log
         files.make()
+        files.take_up()
         for name in files.remove_leftovers(self._loading.manifest):
             log.info(f"Removing the file {name} that a crash left unfinished")
         self._loading.repair()
@@ -238,12 +245,16 @@ class AofPersistence(Persistence):
         if reason != self._trouble:
             self._trouble = reason
             self.host.log.warning(f"{what}: {reason}")
-            self.host.refuse_writes(f"MISCONF Errors writing to the AOF file: {reason}")
+            self._tell_refusal()
 
     def _allow(self, message: str) -> None:
         self._trouble = ""
         self.host.log.warning(message)
-        self.host.refuse_writes(None)
+        self._tell_refusal()
+
+    def _tell_refusal(self) -> None:
+        text = f"MISCONF Errors writing to the AOF file: {self._trouble}"
+        self.host.refuse_writes(text if self._trouble else None)
 
     def _die(self, what: str, error: OSError) -> Future[None]:
         """Under ``always`` no reply may leave any more."""
@@ -386,7 +397,7 @@ class AofPersistence(Persistence):
             host.log.warning("Background AOF rewrite terminated with error", error=error)
         rewrite.base.discard()
         # SIGUSR1 is how an operator ends a rewrite without it counting as a failure.
-        if child.killed != signal.SIGUSR1:
+        if child.killed != signal.SIGUSR1 and not child.cancelled:
             self._failed(error)
 
     def _take_into_use(self, base: NewBase, log: Log, rotated: bool, covered: int) -> None:
@@ -514,6 +525,21 @@ class AofPersistence(Persistence):
         self.settle()
         self._log = None
         log.close()
+
+    def release(self) -> None:
+        self.host.config.unsubscribe(self)
+        self._end_rewrite()
+        if self._log is not None:
+            log, self._log = self._log, None
+            self._folder.supersede()
+            log.close()
+        elif self._adopted:
+            self._folder.discard(self._loading.manifest)
+
+    def move(self, host: Host) -> None:
+        """Go on as a part of another policy, or alone again."""
+        self.host = host
+        self._tell_refusal()
 
 
 def _is_within(seconds: float, since: float, now: float) -> bool:

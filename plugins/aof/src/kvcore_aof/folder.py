@@ -21,6 +21,7 @@ from kvcore_aof.manifest import BASE, INCREMENT, Manifest, Part
 
 _ASIDE: Final = "replaced-"
 _MARK: Final = "sync-failed"
+_SUPERSEDED: Final = "superseded"
 MAX_MANIFEST: Final = 64 << 20
 
 
@@ -165,6 +166,29 @@ class Folder:
 
     def is_distrusted(self) -> bool:
         return self.storage.stat(self.path(_MARK)) is not None
+
+    # A log that another policy went on from ------------------------------------------------------
+
+    def supersede(self) -> None:
+        """Another policy holds all that this log does, and goes on: where a new log is written one
+        day, nobody needs this one. If the mark is lost, it is kept under another name then."""
+        with contextlib.suppress(OSError):
+            self.storage.create(self.path(_SUPERSEDED)).close()
+
+    def take_up(self) -> None:
+        """What is written from now on is in this log alone. Raises OSError."""
+        if self.is_superseded():
+            self.storage.remove(self.path(_SUPERSEDED))
+            self.storage.sync_dir(self.name)
+
+    def is_superseded(self) -> bool:
+        return self.storage.stat(self.path(_SUPERSEDED)) is not None
+
+    def discard(self, manifest: Manifest) -> None:
+        """Remove a log that was made but never in charge."""
+        self.remove(f"{self.stem}.manifest")
+        for part in [*manifest.parts, *manifest.history]:
+            self.remove(part.name)
 
     # Removing files ---------------------------------------------------------------------------
 

@@ -36,8 +36,9 @@ class HybridPersistence(Persistence):
         super().__init__(host)
         refusals: list[str | None] = [None, None]
         # Redis tells of a failed snapshot first.
-        self._rdb = RdbPersistence(cast(Host, SharedHost(host, refusals, 0)), beside_log=True)
-        self._aof = AofPersistence(cast(Host, SharedHost(host, refusals, 1)))
+        self._hosts = [cast(Host, SharedHost(host, refusals, place)) for place in (0, 1)]
+        self._rdb = RdbPersistence(self._hosts[0], beside_log=True)
+        self._aof = AofPersistence(self._hosts[1])
         self._log_is_due = False
 
     @classmethod
@@ -112,6 +113,46 @@ class HybridPersistence(Persistence):
         self._aof.settle()
         self._rdb.close(save)
         self._aof.close(save)
+
+    # A change of policy: the part that both have in common goes on as it is.
+
+    def release(self) -> None:
+        self._rdb.release()
+        self._aof.release()
+
+    def turn_into(self, successor: type[Persistence], view: View) -> Persistence | None:
+        if successor is AofPersistence:
+            self._rdb.release()
+            self._aof.move(self.host)
+            return self._aof
+        if successor is not RdbPersistence:
+            return None
+        self._rdb.beside_log = False
+        try:
+            self._rdb.snapshot(view)
+        except BaseException:
+            self._rdb.beside_log = True
+            raise
+        self._aof.release()
+        self._rdb.move(self.host)
+        return self._rdb
+
+    def include(self, former: Persistence, view: View) -> bool:
+        if type(former) is AofPersistence:
+            self._rdb.start()
+            self._aof.release()
+            self._aof = former
+            former.move(self._hosts[1])
+            return True
+        if type(former) is not RdbPersistence:
+            return False
+        self._aof.adopt(view)
+        self._aof.start()
+        self._rdb.release()
+        self._rdb = former
+        former.beside_log = True
+        former.move(self._hosts[0])
+        return True
 
 
 class SharedHost:

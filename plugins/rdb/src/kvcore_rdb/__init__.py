@@ -191,7 +191,10 @@ class RdbPersistence(Persistence):
         refuse = bool(not self.last_ok and config["save"] and config["stop-writes-on-bgsave-error"])
         if refuse != self._refusing:
             self._refusing = refuse
-            self.host.refuse_writes(MISCONF if refuse else None)
+            self._tell_refusal()
+
+    def _tell_refusal(self) -> None:
+        self.host.refuse_writes(MISCONF if self._refusing else None)
 
     def _on_option(self, value: object) -> None:
         self._gate()
@@ -232,7 +235,7 @@ class RdbPersistence(Persistence):
         else:
             log.warning("Background saving error", error=child.error)
         # SIGUSR1 is how an operator ends a background save without it counting as a failure.
-        if child.killed != signal.SIGUSR1:
+        if child.killed != signal.SIGUSR1 and not child.cancelled:
             self._failed(child.error)
 
     def _end_child(self) -> None:
@@ -320,6 +323,15 @@ class RdbPersistence(Persistence):
         if save or (save is None and self.host.config["save"]):
             self.host.log.info("Saving the final RDB snapshot before exiting.")
             self.snapshot(self.host.view())
+
+    def release(self) -> None:
+        self._end_child()
+        self.host.config.unsubscribe(self)
+
+    def move(self, host: Host) -> None:
+        """Go on as a part of another policy, or alone again."""
+        self.host = host
+        self._tell_refusal()
 
 
 def was_beside_log(storage: Storage, name: str) -> bool | None:
