@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any, Final
 
-from kvcore.codec.rdb import SINCE, Reader, Writer
+from kvcore.codec.rdb import ONE_STRING, SINCE, Reader, Writer
 from kvcore.errors import CorruptData
 from kvcore.packed import Packed, form
 
@@ -57,6 +57,10 @@ def _unlimited() -> Limits:
 
 MOST_PACKED: Final = 512
 """Elements of a value that is `DataType.small`: packing it must not take long."""
+
+BORN_PACKED: Final = 2
+"""Elements that a command must bring for a value to be packed from the beginning: with so many it
+is more likely complete than the first of many steps."""
 
 _ANY: Final = 1 << 62
 _UNLIMITED: Final = _unlimited()
@@ -165,6 +169,13 @@ class DataType:
         self.take = take
         self.forms = [] if small is None else [PackedForm(code, self) for code in rdb_codes]
 
+    def form(self, code: int) -> PackedForm:
+        """The packed form of one RDB code."""
+        return self.forms[self.rdb_codes.index(code)]
+
+
+_ONE_NODE: Final = b"\x01\x02"  # in front of a list that is one listpack
+
 
 class PackedForm:
     """How the payloads of one RDB code lie in the keyspace, and the `DataType` that they have.
@@ -177,6 +188,7 @@ class PackedForm:
 
     code: int
     since: int  # the RDB version that brought the code
+    string_at: int  # where the payload's only string begins; -1 if there are more
     cls: type[Packed]
     base: DataType
     record: DataType
@@ -184,6 +196,7 @@ class PackedForm:
     def __init__(self, code: int, base: DataType) -> None:
         self.code = code
         self.since = SINCE.get(code, 0)
+        self.string_at = ONE_STRING.get(code, -1)
         self.base = base
         self.cls = form(f"Packed{base.name.capitalize()}{code}")
         self.record = DataType(
@@ -227,8 +240,10 @@ class PackedForm:
     def _save(self, payload: bytes, writer: Writer) -> None:
         if writer.version < self.since:
             self.base.save(self.unpack(payload), writer)
-        else:
+        elif self.string_at < 0 or payload[: self.string_at] != _ONE_NODE[: self.string_at]:
             writer.raw(payload)
+        else:
+            writer.packed(payload, self.string_at)
 
     def _rewrite(self, key: bytes, payload: bytes) -> Iterator[list[bytes]]:
         return self.base.rewrite(key, self.unpack(payload, key))

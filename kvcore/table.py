@@ -25,7 +25,7 @@ The bounds hold for keys that hash well: Python's hash of bytes is keyed anew in
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterator
 from contextlib import suppress
 from itertools import chain, islice
 from random import random as fraction
@@ -113,17 +113,19 @@ class Table:
             self._merge()
 
     @classmethod
-    def of(cls, items: Iterable[tuple[bytes, object]]) -> Table:
+    def of(cls, items: Collection[tuple[bytes, object]]) -> Table:
         """A table of these (key, value)."""
         table = cls()
+        table.reserve(len(items))
         for key, value in items:
             table.set(key, value)
         return table
 
     @classmethod
-    def of_keys(cls, keys: Iterable[bytes]) -> Table:
+    def of_keys(cls, keys: Collection[bytes]) -> Table:
         """A table of these keys, each with the value None."""
         table = cls()
+        table.reserve(len(keys))
         for key in keys:
             table.set(key, None)
         return table

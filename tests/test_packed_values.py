@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import kvcore
 from kvcore import digest
@@ -16,8 +18,12 @@ from kvcore.codec import intset, listpack
 from kvcore.codec.crc64 import crc64
 from kvcore.codec.rdb import LONGEST_SPAN, Writer
 from kvcore.cold import LONGEST_REST_S, REST_S, ColdRound, pack_all
-from kvcore.datatype import MOST_PACKED
+from kvcore.datatype import MOST_PACKED, Limits
 from kvcore.errors import CommandError, CorruptData
+from kvcore.families.hashes.value import Hash
+from kvcore.families.lists.value import List
+from kvcore.families.sets.value import Set
+from kvcore.families.zsets.value import ZSet
 from kvcore.keyspace import Keyspace
 from kvcore.packed import Packed
 from tests.datasets import commands
@@ -38,6 +44,14 @@ def fill_each_kind(store: kvcore.Store) -> None:
     store.execute("SADD", "intset", "1", "-70000")
     store.execute("SADD", "set", "x", "17", "")
     store.execute("ZADD", "zset", "1.5", "a", "-inf", "b", "1e300", "c")
+    unpack_all(store)
+
+
+def unpack_all(store: kvcore.Store) -> None:
+    db = keyspace_of(store).databases[0]
+    for key in list(db.entries.keys()):
+        db.find(key)
+    keyspace_of(store).unpacked = 0
 
 
 def keyspace_of(store: kvcore.Store) -> Keyspace:
@@ -142,7 +156,8 @@ def test_digests_and_files_are_the_same_packed(tmp_path: Path) -> None:
         for argv in commands(1000, seed=3):
             store.execute(*argv)
         expected = digest_of(store)
-        assert pack_all(keyspace_of(store)) > 500
+        pack_all(keyspace_of(store))
+        assert len(packed_keys(store)) > 500
         assert digest_of(store) == expected
         assert store.execute("SAVE") == "OK"
     with start_redis(tmp_path) as server:
@@ -188,6 +203,119 @@ def test_a_log_of_commands_is_rewritten_from_packed_values(tmp_path: Path) -> No
         store.instance.persistence.snapshot(store.instance.view())
     with kvcore.open(str(tmp_path), "aof", **options) as store:  # type: ignore[arg-type]
         assert digest_of(store) == expected
+
+
+# Born packed --------------------------------------------------------------------------------------
+
+WORDS = st.lists(
+    st.sampled_from([b"", b"a", b"7", b"-70000", b"12345678901234567890", b"x" * 9, b"1" * 9])
+    | st.integers(-300, 300).map(lambda number: b"%d" % number)
+    | st.integers(0, 20).map(lambda size: b"w" * size),
+    min_size=1,
+    max_size=14,
+)
+SCORES = st.sampled_from([b"0", b"-0", b"1.5", b"inf", b"-inf", b"3", b"1e300", b"0.1"])
+LIMITED = [
+    f"{kind}_max_{what}"
+    for kind, what in (
+        ("hash", "listpack_entries"), ("hash", "listpack_value"), ("set", "intset_entries"),
+        ("set", "listpack_entries"), ("set", "listpack_value"), ("zset", "listpack_entries"),
+        ("zset", "listpack_value"),
+    )
+]  # fmt: skip
+LIMITS = st.sampled_from([0, 1, 5, 10, 128])
+
+
+def live_twin(argv: list[bytes], limits: Limits) -> object:
+    """What the command makes of nothing, element by element."""
+    name, items = argv[0], argv[2:]
+    if name == b"HSET":
+        fields = Hash()
+        for field, value in zip(items[::2], items[1::2]):
+            fields.set(
+                field, value, limits.hash_max_listpack_entries, limits.hash_max_listpack_value
+            )
+        return fields
+    if name == b"SADD":
+        members = Set()
+        for member in items:
+            members.add(
+                member,
+                limits.set_max_intset_entries,
+                limits.set_max_listpack_entries,
+                limits.set_max_listpack_value,
+            )
+        return members
+    if name == b"ZADD":
+        zset = ZSet()
+        for score, member in zip(items[::2], items[1::2]):
+            zset.add(
+                member,
+                float(score),
+                limits.zset_max_listpack_entries,
+                limits.zset_max_listpack_value,
+            )
+        return zset
+    elements = List()
+    push = elements.push_left if name == b"LPUSH" else elements.push_right
+    push(items, limits.list_max_listpack_size)
+    return elements
+
+
+@given(st.data())
+def test_a_value_made_by_one_command_is_what_its_elements_make(data: st.DataObject) -> None:
+    name = data.draw(st.sampled_from([b"HSET", b"LPUSH", b"RPUSH", b"SADD", b"ZADD"]))
+    words = data.draw(WORDS)
+    if name == b"HSET":
+        words = [word for field in words for word in (field, data.draw(st.sampled_from(words)))]
+    elif name == b"ZADD":
+        words = [word for member in words for word in (data.draw(SCORES), member)]
+    argv = [name, b"key", *words]
+    with kvcore.open(tick=False) as store:
+        keyspace = keyspace_of(store)
+        limits = keyspace.limits
+        for limit in LIMITED:
+            setattr(limits, limit, data.draw(LIMITS))
+        limits.list_max_listpack_size = data.draw(st.sampled_from([-2, -1, 1, 3, 10]))
+        twin = live_twin(argv, limits)
+        datatype = keyspace.types.of(twin)
+        reply = store.execute(*argv)
+        assert reply == datatype.length(twin)
+        stored = keyspace.databases[0].peek(b"key")
+        for value in (stored, keyspace.databases[0].find(b"key")):
+            found = keyspace.types.of(value)
+            assert found.encoding(value, limits) == datatype.encoding(twin, limits)
+            assert found.digest(value, bytes(20)) == datatype.digest(twin, bytes(20))
+            assert found.length(value) == datatype.length(twin)
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["HSET key a 1 b 2", "RPUSH key a b", "LPUSH key a b", "SADD key a b", "SADD key 1 2",
+     "ZADD key 1 a 2 b"],
+)  # fmt: skip
+def test_what_one_command_makes_is_packed_from_the_beginning(
+    store: kvcore.Store, command: str
+) -> None:
+    store.execute(*command.split())
+    assert packed_keys(store) == {"key"}
+
+
+def test_a_file_has_packed_values_compressed_as_live_ones(tmp_path: Path) -> None:
+    pairs = [word for n in range(30) for word in (f"field:{n}", f"value:{n}")]
+    sizes = []
+    for folder, unpack in (("born", False), ("live", True)):
+        (tmp_path / folder).mkdir()
+        with kvcore.open(str(tmp_path / folder), "rdb", save="", tick=False) as store:
+            store.execute("HSET", "hash", *pairs)
+            store.execute("RPUSH", "list", *pairs)
+            store.execute("SADD", "set", *map(str, range(100)))
+            assert packed_keys(store) == {"hash", "list", "set"}
+            if unpack:
+                unpack_all(store)
+            store.execute("SAVE")
+        sizes.append((tmp_path / folder / "dump.rdb").stat().st_size)
+    assert sizes[0] == sizes[1]
 
 
 # Files --------------------------------------------------------------------------------------------

@@ -129,6 +129,8 @@ def small_values(store: Opened, suffix: str = "") -> None:
     store.do("ZADD", f"zset{suffix}", "1", "m1", "2", "m2", "9", "m9")
     store.do("APPEND", f"string{suffix}", "1")
     store.do("APPEND", f"string{suffix}", "2")
+    for question in ("HLEN hash", "SCARD set", "LLEN list", "ZCARD zset"):
+        store.do(*f"{question}{suffix}".split())  # a value born packed is live from now on
 
 
 # What commands do -------------------------------------------------------------------------------

@@ -164,6 +164,14 @@ def encode(items: Sequence[bytes]) -> bytes:
     return b"".join(pieces)
 
 
+def longest(items: Sequence[bytes]) -> int:
+    """The length of the longest item; 0 if there is none."""
+    most = 0
+    for item in items:
+        most = max(most, len(item))
+    return most
+
+
 def _encode_int(number: int) -> bytes:
     """The entry of an int64, with its back-length."""
     if 0 <= number <= 127:

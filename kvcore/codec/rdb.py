@@ -55,6 +55,9 @@ READ: Final = frozenset([*range(1, 14), 80])
 #: The version that brought a type code, where it is one that not every version in `WRITTEN` has.
 SINCE: Final = {16: 10, 17: 10, 18: 10, 20: 11}
 
+#: Type codes whose payload is, behind so many bytes, one string: what LZF can be tried on.
+ONE_STRING: Final = {9: 0, 10: 0, 11: 0, 12: 0, 13: 0, 16: 0, 17: 0, 18: 2, 20: 0}
+
 #: Bytes that `Reader.span` takes at most: what a longer value is made of should not stay packed.
 LONGEST_SPAN: Final = 1 << 14
 
@@ -408,6 +411,14 @@ class Reader:
         return int.from_bytes(self.take(8), "little", signed=True)
 
 
+def plain_string(value: bytes) -> bytes:
+    """A string of less than 16 KB as it is, behind its length."""
+    size = len(value)
+    if size < 0x40:
+        return _BYTE[size] + value
+    return (0x4000 | size).to_bytes(2, "big") + value
+
+
 class Writer:
     """Puts RDB primitives together, and hands them to `sink` in pieces of about 256 KiB
     (a longer string in one piece).
@@ -550,15 +561,33 @@ class Writer:
         self.integer(number)
         return True
 
+    def packed(self, payload: bytes, at: int) -> None:
+        """A payload as it lies, which holds one string, from byte ``at`` to its end. That is tried
+        with LZF if it is not compressed."""
+        first = payload[at]
+        if self._compress and first < _ENCODED:
+            start = at + (1 if first < 0x40 else 2)
+            if first < 0x80 and len(payload) - start > 20:
+                value = payload[start:]
+                squeezed = lzf.compress(value)
+                if squeezed is not None:
+                    self.raw(payload[:at])
+                    self._lzf(squeezed, len(value))
+                    return
+        self.raw(payload)
+
     def _try_lzf(self, value: bytes) -> bool:
         packed = lzf.compress(value)
         if packed is None:
             return False
+        self._lzf(packed, len(value))
+        return True
+
+    def _lzf(self, packed: bytes, size: int) -> None:
         self.byte(_ENCODED | _LZF)
         self.length(len(packed))
-        self.length(len(value))
+        self.length(size)
         self.raw(packed)
-        return True
 
     # -- numbers -----------------------------------------------------------------------------
 

@@ -8,6 +8,7 @@ from typing import Final
 from kvcore.codec.numbers import INT64_MAX, INT64_MIN, parse_int, parse_long_double
 from kvcore.command import Context, Family, ScanOptions, integer, scan_cursor, wrong_arity
 from kvcore.errors import NOT_A_FLOAT, OVERFLOW, SYNTAX, WRONG_TYPE, CommandError
+from kvcore.families.hashes.rdb import born_packed
 from kvcore.families.hashes.value import Hash
 from kvcore.reply import Pairs
 
@@ -51,13 +52,19 @@ def _set_fields(ctx: Context, argv: list[bytes], name: str) -> int:
     if size % 2:
         raise CommandError(wrong_arity(name))
     db, key = ctx.db, argv[1]
+    limits = ctx.keyspace.limits
     fields = db.find(key)
     if fields is None:
+        packed = born_packed(argv, limits)
+        if packed is not None:
+            db.set(key, packed)
+            created = size // 2 - 1
+            db.changed(key, "hset", created)
+            return created
         fields = Hash()
         db.set(key, fields)
     elif not isinstance(fields, Hash):
         raise CommandError(WRONG_TYPE)
-    limits = ctx.keyspace.limits
     max_entries = limits.hash_max_listpack_entries
     max_value = limits.hash_max_listpack_value
     created = 0

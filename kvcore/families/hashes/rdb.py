@@ -18,9 +18,10 @@ from typing import Final
 
 from kvcore import digest
 from kvcore.codec import listpack, ziplist, zipmap
-from kvcore.codec.rdb import LONGEST_SPAN, SINCE, Reader, Writer
-from kvcore.datatype import MOST_PACKED, DataType, Limits
+from kvcore.codec.rdb import LONGEST_SPAN, SINCE, Reader, Writer, plain_string
+from kvcore.datatype import BORN_PACKED, MOST_PACKED, DataType, Limits
 from kvcore.families.hashes.value import LISTPACK, Hash
+from kvcore.packed import Packed
 
 RDB_HASH: Final = 4
 RDB_HASH_ZIPMAP: Final = 9
@@ -144,3 +145,21 @@ TYPE = DataType(
     small=_small,
     take=_take,
 )
+
+
+_FORM: Final = TYPE.form(RDB_HASH_LISTPACK)
+
+
+def born_packed(argv: list[bytes], limits: Limits) -> Packed | None:
+    """A new hash of the fields and values from argv[2] on, packed at once. None if it would not be
+    small, or has few fields, or one of them twice."""
+    count = len(argv) // 2 - 1
+    if not BORN_PACKED <= count <= min(limits.hash_max_listpack_entries, MOST_PACKED):
+        return None
+    items = argv[2:]
+    if listpack.longest(items) > limits.hash_max_listpack_value:
+        return None
+    if len(set(items[::2])) != count:
+        return None
+    packed = listpack.encode(items)
+    return _FORM.cls(plain_string(packed)) if len(packed) < LONGEST_SPAN else None

@@ -7,6 +7,7 @@ from typing import Final
 from kvcore.codec.numbers import INT64_MAX
 from kvcore.command import Context, Family, integer, wrong_arity
 from kvcore.errors import NO_SUCH_KEY, NOT_POSITIVE, OUT_OF_RANGE, SYNTAX, WRONG_TYPE, CommandError
+from kvcore.families.lists.rdb import born_packed
 from kvcore.families.lists.value import List
 from kvcore.keyspace import Database
 from kvcore.reply import NIL_ARRAY
@@ -122,6 +123,11 @@ def _push(ctx: Context, argv: list[bytes], left: bool, create: bool) -> int:
     if value is None:
         if not create:
             return 0
+        packed = born_packed(argv[:1:-1] if left else argv[2:], ctx.keyspace.limits)
+        if packed is not None:
+            db.set(key, packed)
+            db.changed(key, "lpush" if left else "rpush", len(argv) - 2)
+            return len(argv) - 2
         value = List()
         db.set(key, value)
     elements = argv[2:]

@@ -18,9 +18,10 @@ from typing import Final
 
 from kvcore import digest
 from kvcore.codec import listpack, ziplist
-from kvcore.codec.rdb import LONGEST_SPAN, SINCE, Reader, Writer
-from kvcore.datatype import MOST_PACKED, DataType, Limits
-from kvcore.families.lists.value import List, max_bytes, max_count
+from kvcore.codec.rdb import LONGEST_SPAN, SINCE, Reader, Writer, plain_string
+from kvcore.datatype import BORN_PACKED, MOST_PACKED, DataType, Limits
+from kvcore.families.lists.value import List, fits_listpack, max_bytes, max_count
+from kvcore.packed import Packed
 
 RDB_LIST: Final = 1
 RDB_LIST_ZIPLIST: Final = 10
@@ -30,6 +31,7 @@ RDB_LIST_QUICKLIST_2: Final = 18
 PLAIN: Final = 1
 PACKED: Final = 2
 
+_ONE_NODE: Final = b"\x01\x02"  # one, packed
 _NODE_BYTES: Final = 8192
 # What a listpack adds, at most, to the bytes of an element shorter than 4 KB. A longer one takes 3
 # more, but there is room for only one of those: they are counted with the header and the end.
@@ -55,7 +57,7 @@ def _save(value: List, writer: Writer) -> None:
         elements = value.items()
         size = _LISTPACK_OVERHEAD + sum(map(len, elements)) + _ENTRY_OVERHEAD * len(elements)
         if size <= _NODE_BYTES:
-            writer.raw(b"\x01\x02")
+            writer.raw(_ONE_NODE)
             writer.string(listpack.encode(elements))
             return
     for node in _nodes(value, writer):
@@ -164,7 +166,7 @@ def _take(code: int, reader: Reader, limits: Limits) -> bytes | None:
     if code != RDB_LIST_QUICKLIST_2:
         return None
     fill = limits.list_max_listpack_size
-    return reader.span_listpack(b"\x01\x02", max_count(fill), max_bytes(fill))
+    return reader.span_listpack(_ONE_NODE, max_count(fill), max_bytes(fill))
 
 
 # The rest of the record ---------------------------------------------------------------------------
@@ -199,3 +201,16 @@ TYPE = DataType(
     small=_small,
     take=_take,
 )
+
+
+_FORM: Final = TYPE.form(RDB_LIST_QUICKLIST_2)
+
+
+def born_packed(elements: list[bytes], limits: Limits) -> Packed | None:
+    """A new list of these elements, packed at once. None if it would not be small, or is short."""
+    if not BORN_PACKED <= len(elements) <= MOST_PACKED:
+        return None
+    if not fits_listpack(elements, limits.list_max_listpack_size):
+        return None
+    packed = listpack.encode(elements)
+    return _FORM.cls(_ONE_NODE + plain_string(packed)) if len(packed) <= _NODE_BYTES else None

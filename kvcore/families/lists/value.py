@@ -18,6 +18,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
+from kvcore.codec.numbers import parse_int
 from kvcore.datatype import Value
 
 LISTPACK: Final = "listpack"
@@ -58,7 +59,9 @@ class List(Value):
         """A list of these elements, encoded as they and the limit require."""
         self = cls()
         self._fill_blocks(elements)
-        size = _EMPTY_LISTPACK + sum(map(_entry_size, elements))
+        size = _EMPTY_LISTPACK
+        for element in elements:
+            size += _entry_size(element)
         if _exceeds(fill, size, len(elements)):
             self.encoding = QUICKLIST
             self._gauge = 0
@@ -428,6 +431,14 @@ def max_count(fill: int) -> int:
     return max(1, fill) if fill >= 0 else max_bytes(fill)
 
 
+def fits_listpack(elements: list[bytes], fill: int) -> bool:
+    """Is a new list a listpack if these are pushed to it at once?"""
+    size = _EMPTY_LISTPACK
+    for element in elements:
+        size += len(element)
+    return not _exceeds(fill, size, len(elements))
+
+
 def _exceeds(fill: int, size: int, count: int) -> bool:
     return size > max_bytes(fill) or (fill >= 0 and count > max_count(fill))
 
@@ -453,11 +464,8 @@ def _entry_size(element: bytes) -> int:
 
 def _integer_entry_size(element: bytes) -> int:
     """The same if this is an int64 in its one canonical spelling (Redis: string2ll), else 0."""
-    try:
-        number = int(element)
-    except ValueError:
-        return 0
-    if not -(2**63) <= number < 2**63 or b"%d" % number != element:
+    number = parse_int(element)
+    if number is None:
         return 0
     if 0 <= number < 128:
         return 2

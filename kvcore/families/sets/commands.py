@@ -7,9 +7,16 @@ from typing import Final
 
 from kvcore.codec.numbers import INT64_MAX
 from kvcore.command import Context, Family, ScanOptions, integer, scan_cursor
-from kvcore.datatype import Limits
 from kvcore.errors import NOT_POSITIVE, SYNTAX, WRONG_TYPE, CommandError
-from kvcore.families.sets.value import Set, difference, intersection, intersection_size, union
+from kvcore.families.sets.rdb import born_packed
+from kvcore.families.sets.value import (
+    Set,
+    build,
+    difference,
+    intersection,
+    intersection_size,
+    union,
+)
 from kvcore.keyspace import Database
 
 command = Family("set")
@@ -40,16 +47,6 @@ def find_set(db: Database, key: bytes) -> Set | None:
     raise CommandError(WRONG_TYPE)
 
 
-def build(members: set[bytes], limits: Limits) -> Set:
-    """A set of these members, encoded by the limits."""
-    return Set.of(
-        members,
-        limits.set_max_intset_entries,
-        limits.set_max_listpack_entries,
-        limits.set_max_listpack_value,
-    )
-
-
 # Members ------------------------------------------------------------------------------------------
 
 
@@ -57,11 +54,16 @@ def build(members: set[bytes], limits: Limits) -> Set:
 def sadd(ctx: Context, argv: list[bytes]) -> object:
     """Adds one or more members to a set. Creates the key if it doesn't exist."""
     db, key = ctx.db, argv[1]
+    limits = ctx.keyspace.limits
     value = find_set(db, key)
     if value is None:
+        packed = born_packed(argv, limits)
+        if packed is not None:
+            db.set(key, packed)
+            db.changed(key, "sadd", len(argv) - 2)
+            return len(argv) - 2
         value = Set()
         db.set(key, value)
-    limits = ctx.keyspace.limits
     intset = limits.set_max_intset_entries
     entries = limits.set_max_listpack_entries
     size = limits.set_max_listpack_value

@@ -15,10 +15,11 @@ from typing import Final
 
 from kvcore import digest
 from kvcore.codec import intset, listpack
-from kvcore.codec.rdb import LONGEST_SPAN, SINCE, Reader, Writer
-from kvcore.datatype import MOST_PACKED, DataType, Limits
-from kvcore.families.sets.commands import build
-from kvcore.families.sets.value import HASHTABLE, INTSET, LISTPACK, Set
+from kvcore.codec.numbers import parse_int
+from kvcore.codec.rdb import LONGEST_SPAN, SINCE, Reader, Writer, plain_string
+from kvcore.datatype import BORN_PACKED, MOST_PACKED, DataType, Limits
+from kvcore.families.sets.value import HASHTABLE, INTSET, LISTPACK, Set, build
+from kvcore.packed import Packed
 
 RDB_SET: Final = 2
 RDB_SET_INTSET: Final = 11
@@ -139,3 +140,42 @@ TYPE = DataType(
     small=_small,
     take=_take,
 )
+
+
+_OF_INTEGERS: Final = TYPE.form(RDB_SET_INTSET)
+_OF_STRINGS: Final = TYPE.form(RDB_SET)
+
+
+def born_packed(argv: list[bytes], limits: Limits) -> Packed | None:
+    """A new set of the members from argv[2] on, packed at once. None if it would not be small, or
+    has few members, or one of them comes twice."""
+    count = len(argv) - 2
+    if not BORN_PACKED <= count <= min(limits.set_max_intset_entries, MOST_PACKED):
+        return None
+    members = argv[2:]
+    if len(set(members)) != count:
+        return None
+    numbers = _integers(members)
+    if numbers is not None:
+        numbers.sort()
+        return _OF_INTEGERS.cls(plain_string(intset.encode(numbers)))
+    if count > limits.set_max_listpack_entries:
+        return None
+    if listpack.longest(members) > limits.set_max_listpack_value:
+        return None
+    writer = Writer(compress=False)
+    writer.length(count)
+    for member in members:
+        writer.string(member)
+    return _OF_STRINGS.cls(writer.getvalue()) if writer.written <= LONGEST_SPAN else None
+
+
+def _integers(members: list[bytes]) -> list[int] | None:
+    """The members as integers, if all of them are."""
+    numbers: list[int] = []
+    for member in members:
+        number = parse_int(member)
+        if number is None:
+            return None
+        numbers.append(number)
+    return numbers

@@ -12,7 +12,8 @@ from itertools import islice
 from random import random as fraction
 from typing import Final
 
-from kvcore.datatype import Value
+from kvcore.codec.numbers import parse_int
+from kvcore.datatype import Limits, Value
 from kvcore.table import Table
 
 INTSET: Final = "intset"
@@ -170,6 +171,16 @@ class Set(Value):
             assert self.encoding is not INTSET or _is_integer(member)
 
 
+def build(members: set[bytes], limits: Limits) -> Set:
+    """A set of these members, encoded by the limits."""
+    return Set.of(
+        members,
+        limits.set_max_intset_entries,
+        limits.set_max_listpack_entries,
+        limits.set_max_listpack_value,
+    )
+
+
 def union(sets: list[Set]) -> set[bytes]:
     """The members of any of the sets."""
     found: set[bytes] = set()
@@ -215,10 +226,4 @@ def difference(first: Set, others: list[Set]) -> set[bytes]:
 
 def _is_integer(member: bytes) -> bool:
     """Is this an int64 in its one canonical spelling (Redis: string2ll)?"""
-    if not 0 < len(member) <= 20 or not (48 <= member[0] <= 57 or member[0] == 45):
-        return False
-    try:
-        number = int(member)
-    except ValueError:
-        return False
-    return -(2**63) <= number < 2**63 and b"%d" % number == member
+    return parse_int(member) is not None

@@ -9,6 +9,7 @@ from kvcore.codec.numbers import INT64_MAX, INT64_MIN
 from kvcore.command import Context, Family, ScanOptions, integer, number, scan_cursor, wrong_arity
 from kvcore.errors import NOT_POSITIVE, SYNTAX, WRONG_TYPE, CommandError
 from kvcore.families.zsets.access import find, lookup, numbered_keys, removed
+from kvcore.families.zsets.rdb import born_packed
 from kvcore.families.zsets.scores import spell
 from kvcore.families.zsets.value import ADDED, UPDATED, ZSet
 from kvcore.reply import NIL_ARRAY, Pairs
@@ -75,15 +76,20 @@ def _add(ctx: Context, argv: list[bytes], options: int) -> object:
         _check_options(options, size - first)
     scores = [number(argv[i]) for i in range(first, size, 2)]
     db, key = ctx.db, argv[1]
+    limits = ctx.keyspace.limits
     zset = db.find(key)
     if zset is None:
         if options & _XX:
             return None if options & _INCR else 0
+        packed = None if options else born_packed(argv[first + 1 :: 2], scores, limits)
+        if packed is not None:
+            db.set(key, packed)
+            db.changed(key, "zadd", len(scores))
+            return len(scores)
         zset = ZSet()
         db.set(key, zset)
     elif not isinstance(zset, ZSet):
         raise CommandError(WRONG_TYPE)
-    limits = ctx.keyspace.limits
     max_entries = limits.zset_max_listpack_entries
     max_value = limits.zset_max_listpack_value
     added = updated = 0

@@ -18,10 +18,11 @@ from typing import Final
 
 from kvcore import digest
 from kvcore.codec import listpack, ziplist
-from kvcore.codec.rdb import LONGEST_SPAN, SINCE, Reader, Writer
-from kvcore.datatype import MOST_PACKED, DataType, Limits
+from kvcore.codec.rdb import LONGEST_SPAN, SINCE, Reader, Writer, plain_string
+from kvcore.datatype import BORN_PACKED, MOST_PACKED, DataType, Limits
 from kvcore.families.zsets.scores import spell_packed
 from kvcore.families.zsets.value import LISTPACK, ZSet
+from kvcore.packed import Packed
 
 RDB_ZSET: Final = 3
 RDB_ZSET_2: Final = 5
@@ -171,3 +172,22 @@ TYPE = DataType(
     small=_small,
     take=_take,
 )
+
+
+_FORM: Final = TYPE.form(RDB_ZSET_LISTPACK)
+
+
+def born_packed(members: list[bytes], scores: list[float], limits: Limits) -> Packed | None:
+    """A new sorted set of these members, packed at once. None if it would not be small, or has few
+    members, or one of them comes twice."""
+    count = len(members)
+    if not BORN_PACKED <= count <= min(limits.zset_max_listpack_entries, MOST_PACKED):
+        return None
+    if listpack.longest(members) > limits.zset_max_listpack_value or len(set(members)) != count:
+        return None
+    entries: list[bytes] = []
+    for score, member in sorted(zip(scores, members)):
+        entries.append(member)
+        entries.append(spell_packed(score))
+    packed = listpack.encode(entries)
+    return _FORM.cls(plain_string(packed)) if len(packed) < LONGEST_SPAN else None

@@ -168,7 +168,7 @@ def test_a_version_has_its_own_encodings_only(tmp_path: Path, version: int, pack
     with filled(tmp_path, TYPES, **{"rdb-version": version}) as store:
         expected = digest_of(store)
         if packed:
-            assert pack_all(store.instance.keyspace) > 100
+            pack_all(store.instance.keyspace)
         store.execute("SAVE")
     path = tmp_path / "dump.rdb"
     assert path.read_bytes().startswith(b"REDIS%04d" % version)
