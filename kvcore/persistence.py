@@ -282,6 +282,11 @@ class Persistence:
         """Make what was appended as durable as promised: None if it is, else a Future."""
         return None
 
+    def sync(self) -> Future[None] | None:
+        """Make what was appended durable, whatever is promised (WAITAOF): None if it is, else a
+        Future. For policies that keep a log; to be replaced where `flush` promises less."""
+        return self.flush()
+
     def snapshot(self, view: View) -> None:
         """Write this point in time durably, in the foreground; the last one stays until then."""
 

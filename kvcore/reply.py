@@ -9,6 +9,9 @@ This module stays uncompiled: mypyc has no native subclasses of bytes, float or 
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
 from typing import Any, Final
 
 OK: Final = "OK"
@@ -43,6 +46,30 @@ class Verbatim(bytes):
         self = super().__new__(cls, text)
         self.format = format
         return self
+
+
+class Later:
+    """A reply that its client waits for, and nobody else: its further commands wait as well.
+
+    ``future``   what it waits for; None if only time ends the wait
+    ``seconds``  how long at most; 0 for ever
+    ``finish``   gives the plain reply then, or raises CommandError
+    """
+
+    def __init__(
+        self, future: Future[None] | None, seconds: float, finish: Callable[[], object]
+    ) -> None:
+        self.future = future
+        self.seconds = seconds
+        self.finish = finish
+
+    def wait(self) -> object:
+        """Wait here, for a program that may: the reply."""
+        over = threading.Event()
+        if self.future is not None:
+            self.future.add_done_callback(lambda future: over.set())
+        over.wait(self.seconds or None)
+        return self.finish()
 
 
 class NilArray:

@@ -28,7 +28,7 @@ from kvcore.command import (
 from kvcore.engine import Engine
 from kvcore.errors import CommandError
 from kvcore.keyspace import Database, Watcher
-from kvcore.reply import QUEUED
+from kvcore.reply import QUEUED, Later
 from kvcore.resp import Parser, encode2, encode3
 
 NOAUTH: Final = "NOAUTH Authentication required."
@@ -48,7 +48,8 @@ class Session(Context):
     ``gate``     command bits that this session may not run right now (or must queue)
     ``queue``    commands since MULTI; None outside
     ``out``      encoded replies that wait for the flush
-    ``waiting``  requests that wait for room in ``out``: call `receive` once it is empty again
+    ``waiting``  requests that wait for room in ``out``, or behind ``blocked``: call `receive` then
+    ``blocked``  the reply that the client waits for: call `unblock` once it can be given
     ``closing``  close the connection once ``out`` is written
     ``silent``   how many replies are swallowed (CLIENT REPLY SKIP); -1: all (OFF)
     ``unsent``   bytes of replies that the transport still holds, as its owner knows
@@ -71,6 +72,7 @@ class Session(Context):
     parser: Parser
     out: list[bytes]
     waiting: list[list[bytes]]
+    blocked: Later | None
     gate: int
     queue: list[tuple[Command, list[bytes]]] | None
     queue_failed: bool
@@ -100,6 +102,7 @@ class Session(Context):
         self.parser = Parser()
         self.out = []
         self.waiting = []
+        self.blocked = None
         self.watcher = Watcher()
         self.watching = []
         self.closing = False
@@ -133,15 +136,23 @@ class Session(Context):
         engine.received += len(data)
         engine.reads += 1
         self.last_active = self.keyspace.tick() / 1000
+        if self.blocked is not None:
+            self.waiting += parser.feed(data)
+            return
         if self.waiting:
             commands = self.waiting
             self.waiting = []
             self._run(commands + parser.feed(data))
         else:
             self._run(parser.feed(data))
-        while parser.paused and not self.closing and not self.waiting:
+        while parser.paused and not self.closing and not self.waiting and self.blocked is None:
             self._run(parser.feed(b""))
-        if parser.error is not None and not self.closing and not self.waiting:
+        if (
+            parser.error is not None
+            and not self.closing
+            and not self.waiting
+            and self.blocked is None
+        ):
             self.out.append(b"-ERR " + parser.error.encode("latin-1") + b"\r\n")
             self.closing = True
 
@@ -191,9 +202,37 @@ class Session(Context):
                     encode2(reply, out)
                 else:
                     encode3(reply, out)
-            except Exception as error:  # what a handler returned is no reply
+            except Exception as error:
                 del out[begin:]
-                encode2(engine.bug(argv, error), out)
+                if isinstance(reply, Later):
+                    self._block(reply, commands, argv)
+                    return
+                encode2(engine.bug(argv, error), out)  # what a handler returned is no reply
+
+    def _block(self, reply: Later, commands: list[list[bytes]], argv: list[bytes]) -> None:
+        """The client waits for this reply to ``argv``, and what it sent behind it waits as well."""
+        behind = 1
+        while commands[behind - 1] is not argv:
+            behind += 1
+        self.waiting = commands[behind:]
+        self.engine.processed -= len(self.waiting)
+        self.blocked = reply
+
+    def unblock(self) -> None:
+        """Give the reply that the client waits for; `receive` goes on with what waits behind it."""
+        later = self.blocked
+        if later is None:
+            return
+        self.blocked = None
+        try:
+            reply = later.finish()
+        except CommandError as error:
+            self.engine.count_error(error)
+            reply = error
+        if self.protocol == 2:
+            encode2(reply, self.out)
+        else:
+            encode3(reply, self.out)
 
     def take(self) -> list[bytes]:
         """The encoded replies so far, in pieces; a new list begins."""
@@ -371,6 +410,8 @@ class Session(Context):
 
     def close(self) -> None:
         """The client is gone."""
+        self.blocked = None
+        self.waiting = []
         self.discard()
 
 

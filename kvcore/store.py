@@ -13,7 +13,7 @@ from kvcore.config import Config
 from kvcore.engine import SHELL
 from kvcore.errors import CommandError, KvcoreError, PersistenceError, StoreClosed
 from kvcore.instance import Instance
-from kvcore.reply import plain
+from kvcore.reply import Later, plain
 from kvcore.session import Session
 from kvcore.storage import NoStorage, Storage
 
@@ -98,7 +98,7 @@ class Store:
             durable = self._flush()
         if durable is not None:
             self._wait(durable)
-        return reply
+        return reply.wait() if isinstance(reply, Later) else reply
 
     def transaction(self, *commands: Iterable[Argument]) -> list[Any]:
         """Run commands as one transaction (MULTI … EXEC): all of them are durable, or none.

@@ -11,6 +11,7 @@ from kvcore.admin import (
     introspection,
     server,
     transactions,
+    waiting,
 )
 from kvcore.admin.rates import Rates
 
@@ -24,5 +25,6 @@ COMMANDS = [
     *config.command.commands,
     *info.command.commands,
     *server.command.commands,
+    *waiting.command.commands,
     *debug.command.commands,
 ]

@@ -100,7 +100,7 @@ def _clients(instance: Any) -> Fields:
         "maxclients": instance.config["maxclients"],
         "client_recent_max_input_buffer": max([c.parser.buffered() for c in clients], default=0),
         "client_recent_max_output_buffer": max([c.unsent() for c in clients], default=0),
-        "blocked_clients": 0,
+        "blocked_clients": sum([c.blocked is not None for c in instance.clients.values()]),
         "tracking_clients": 0,
         "clients_in_timeout_table": 0,
     }

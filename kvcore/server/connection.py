@@ -9,13 +9,16 @@ transport holds a block or two, ``backlog`` the rest of what one turn of the loo
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 import time
 from collections import deque
+from concurrent.futures import Future
 from typing import TYPE_CHECKING, Final, cast
 
 import structlog
 
+from kvcore.reply import Later
 from kvcore.session import Session, size_of
 
 if TYPE_CHECKING:
@@ -38,6 +41,7 @@ class Connection:
     ``full``     the transport holds more than it likes
     ``stopped``  the client is not read from
     ``held``     pieces that wait for a commit to become durable
+    ``awaited``  the reply that its client waits for, or waited for last
     ``ended``    the client sends nothing more, but may still read
     """
 
@@ -52,6 +56,7 @@ class Connection:
         self.held = 0
         self.ended = False
         self.closing = False
+        self.awaited: Later | None = None
         self.over_soft_limit_since = 0.0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -74,11 +79,37 @@ class Connection:
             self.server.ready(self)
         if session.waiting:
             self._stop_reading()
+        if session.blocked is not None:
+            self._await(session.blocked)
+
+    def _await(self, later: Later) -> None:
+        """See to it that the reply for which the client waits leaves in time."""
+        if later is self.awaited:
+            return
+        self.awaited = later
+        if later.future is not None:
+            later.future.add_done_callback(self._wake)
+        if later.seconds:
+            self.server.loop.call_later(later.seconds, self._unblock, later)
+
+    def _wake(self, future: Future[None]) -> None:
+        """It may be another thread that has done what was waited for."""
+        with contextlib.suppress(RuntimeError):  # the loop may be closed already
+            self.server.loop.call_soon_threadsafe(self._unblock, self.awaited)
+
+    def _unblock(self, later: Later | None) -> None:
+        session = self.session
+        if later is not None and session.blocked is later:  # neither gone nor answered before
+            session.unblock()
+            self.stopped = True  # so that what waits behind it is run
+            self.server.ready(self)
 
     def proceed(self) -> None:
         """If all replies so far are with the transport: close, run what waited, or read on."""
         session = self.session
         if self.backlog or self.transport.is_closing():
+            return
+        if session.blocked is not None and not self.closing:
             return
         if self.closing or (self.ended and not (session.waiting or session.out or self.held)):
             self.transport.close()
@@ -87,6 +118,8 @@ class Connection:
         elif session.waiting:
             session.receive(b"")
             self.server.ready(self)
+            if session.blocked is not None:
+                self._await(session.blocked)
         elif not self.ended:
             self.stopped = False
             self.transport.resume_reading()
@@ -98,6 +131,9 @@ class Connection:
     def eof_received(self) -> bool:
         # Replies to what came before it still leave; `send` closes behind them.
         self.ended = True
+        later = self.session.blocked
+        if later is not None and later.future is None and not later.seconds:
+            self.session.closing = True  # nothing else would ever end the wait
         self.server.ready(self)
         return True
 

@@ -31,7 +31,7 @@ def ours() -> Iterator[Command]:
 
 OURS = list(ours())
 TABLE = redis_table()
-SINCE_7_2 = {"client|no-touch", "client|setinfo"}  # so the oracle does not know them
+SINCE_7_2 = {"client|no-touch", "client|setinfo", "waitaof"}  # so the oracle does not know them
 
 
 @pytest.mark.parametrize("command", OURS, ids=lambda command: command.name)

@@ -203,6 +203,19 @@ class AofPersistence(Persistence):
             self._die("fsync", log.syncer.error)
         return durable
 
+    def sync(self) -> Future[None] | None:
+        """Sync now, for all who wait at this moment together, whatever ``appendfsync`` says."""
+        log = self._log
+        if log is None:
+            return None
+        self._write(log)
+        if self._trouble or self._is_healing:
+            return failed(OSError(self._trouble or "the log is being written anew"))
+        if not (log.unsynced or log.syncer.pending):
+            return None
+        log.unsynced = 0
+        return log.syncer.submit(log.file)
+
     def _spares_disk(self) -> bool:
         """no-appendfsync-on-rewrite: leave the disk to a child that writes."""
         config = self.host.config

@@ -92,6 +92,9 @@ class HybridPersistence(Persistence):
     def flush(self) -> Future[None] | None:
         return self._aof.flush()
 
+    def sync(self) -> Future[None] | None:
+        return self._aof.sync()
+
     def snapshot(self, view: View) -> None:
         # A start loads the log: it must not be behind the snapshot.
         self._aof.settle()
