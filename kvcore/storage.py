@@ -251,3 +251,28 @@ class LocalStorage(Storage):
             os.fsync(fd)
         finally:
             os.close(fd)
+
+
+class ReadOnlyStorage(LocalStorage):
+    """A folder that stays as it is, whatever a policy would like to do there."""
+
+    def create(self, name: str) -> File:
+        raise self._refusal(name)
+
+    def reopen(self, name: str) -> File:
+        raise self._refusal(name)
+
+    def make_folder(self, folder: str) -> None:
+        raise self._refusal(folder)
+
+    def rename(self, old: str, new: str) -> None:
+        raise self._refusal(old)
+
+    def link(self, name: str, other: str) -> None:
+        raise self._refusal(other)
+
+    def remove(self, name: str) -> None:
+        raise self._refusal(name)
+
+    def _refusal(self, name: str) -> OSError:
+        return PermissionError(f"{self.describe(name)} is only being read")

@@ -8,11 +8,14 @@ from concurrent.futures import Future
 from types import TracebackType
 from typing import Any, Self
 
-from kvcore import plugins
+from kvcore import plugins, reading
 from kvcore.config import Config
 from kvcore.engine import SHELL
 from kvcore.errors import CommandError, KvcoreError, PersistenceError, StoreClosed
+from kvcore.families.keys.dump import serialize
 from kvcore.instance import Instance
+from kvcore.keyspace import Keyspace
+from kvcore.reading import Wanted
 from kvcore.reply import Later, plain
 from kvcore.session import Session
 from kvcore.storage import NoStorage, Storage
@@ -158,6 +161,51 @@ class Store:
         size: int = self.execute(b"DBSIZE")
         return size
 
+    # Data from elsewhere ----------------------------------------------------------------------
+
+    def restore(
+        self,
+        path: str,
+        *,
+        db: int | None = None,
+        match: Argument | None = None,
+        replace: bool = False,
+    ) -> int:
+        """Bring keys of a data file into this store as it runs; returns how many.
+
+        ``path`` is an RDB file, or a data folder of any installed policy; it is only read. ``db``
+        and ``match`` (a pattern as KEYS has it) say which keys; each goes to the database that it
+        was in. Keys whose time is over are left out.
+
+        All of it is one transaction, journalled as any write. Nothing is changed if the file is
+        damaged (CorruptData) or cannot be read (PersistenceError), if a key is there already and
+        ``replace`` is not given (CommandError, ``BUSYKEY``), or if writes are refused. It needs
+        memory for the keys twice, meanwhile.
+        """
+        self._check()
+        instance = self._instance
+        wanted = Wanted(db, None if match is None else encode(match))
+        memory = reading.load(path, wanted, instance.engine, instance.log)
+        with self._lock:
+            self._check()
+            instance.keyspace.tick()
+            requests = _restoring(memory.keyspace, instance.keyspace, wanted, replace)
+            session = Session(instance.engine)
+            session.multi()
+            try:
+                for argv in requests:
+                    session.execute(argv)
+                replies = session.exec() or []
+            finally:
+                session.discard()
+            for reply in replies:
+                if isinstance(reply, CommandError):
+                    raise reply
+            durable = self._flush()
+        if durable is not None:
+            self._wait(durable)
+        return len([argv for argv in requests if argv[0] == b"RESTORE"])
+
     # Life -------------------------------------------------------------------------------------
 
     @property
@@ -254,6 +302,41 @@ class Store:
                 self.tick()
             except (KvcoreError, OSError) as error:
                 self._instance.log.error("Housekeeping failed", error=str(error))
+
+
+def _restoring(
+    source: Keyspace, target: Keyspace, wanted: Wanted, replace: bool
+) -> list[list[bytes]]:
+    """The commands that bring the wanted keys over. Raises CommandError if that cannot be."""
+    requests: list[list[bytes]] = []
+    taken: list[str] = []
+    for database in source.databases:
+        chosen = [key for key in database.entries.keys() if wanted(database.index, key)]
+        if not chosen:
+            continue
+        if database.index >= len(target.databases):
+            raise CommandError(
+                f"ERR database {database.index} is out of range; "
+                f"this store has {len(target.databases)} databases"
+            )
+        requests.append([b"SELECT", b"%d" % database.index])
+        there = target.databases[database.index]
+        for key in chosen:
+            expiry = database.expiry(key)
+            if 0 <= expiry <= target.now:
+                continue
+            if not replace and there.exists(key):
+                taken.append(f"{key[:64]!r} in database {database.index}")
+            value = database.entries.get(key)
+            payload = serialize(source.types.of(value), value)
+            argv = [b"RESTORE", key, b"%d" % max(expiry, 0), payload, b"ABSTTL"]
+            requests.append([*argv, b"REPLACE"] if replace else argv)
+    if taken:
+        raise CommandError(
+            f"BUSYKEY {len(taken)} of the keys are there already, such as {taken[0]}: "
+            "restore with replace, or fewer keys"
+        )
+    return requests
 
 
 def encode(arg: Argument) -> bytes:

@@ -10,6 +10,7 @@ import click
 from kvcore.cli import offline
 from kvcore.cli.terminal import DAMAGED, OK, SEVERITY, plural, progress, say, say_json, warn
 from kvcore.errors import CorruptData, KvcoreError
+from kvcore.reading import Memory
 
 if TYPE_CHECKING:
     from kvcore.cli.examine import LogReport, RdbReport
@@ -109,7 +110,7 @@ class _Count:
 
 def _load(source: offline.Source) -> int:
     with progress(f"Loading {source.path}") as watch:
-        memory = offline.Memory(watch)
+        memory = Memory(watch)
         source.fill(memory)
     return memory.keyspace.size()
 

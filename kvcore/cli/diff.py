@@ -12,6 +12,7 @@ from kvcore.cli import offline
 from kvcore.cli.jsonlines import pack
 from kvcore.cli.terminal import DIFFERENT, OK, plural, progress, say, say_json, shown, warn
 from kvcore.errors import CorruptData
+from kvcore.reading import registry
 
 _SIGNS: Final = {"removed": "-", "added": "+", "changed": "~"}
 
@@ -78,7 +79,7 @@ class Differences:
         self._now = now
         self._ignore_expiry = ignore_expiry
         self._tell = tell
-        self._types = offline.registry()
+        self._types = registry()
         # db -> key -> the digest of its value, the expiry behind it
         self._databases: dict[int, dict[bytes, bytes]] = {}
         self._seen: dict[int, set[bytes]] = {}

@@ -17,20 +17,16 @@ import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar, Final
 
-import structlog
-
-from kvcore import families, plugins
+from kvcore import plugins
 from kvcore.cli import jsonlines
 from kvcore.cli.terminal import Unreadable, Watch, ignore
 from kvcore.codec.rdb import Reader
 from kvcore.config import Config
 from kvcore.datatype import Limits, TypeRegistry
-from kvcore.engine import Engine
 from kvcore.errors import CorruptData, PluginError
-from kvcore.keyspace import Keyspace
-from kvcore.load import EngineLoader
-from kvcore.persistence import Host, Loader, Persistence
-from kvcore.storage import File, LocalStorage
+from kvcore.persistence import Loader, Persistence
+from kvcore.reading import Memory, ReadingHost, default_limits, registry
+from kvcore.storage import ReadOnlyStorage
 
 if TYPE_CHECKING:
     from kvcore_aof.folder import Folder
@@ -46,57 +42,13 @@ LOG_FILE: Final = "aof"
 LINES: Final = "jsonl"
 OTHER: Final = "other"
 
-DATABASES: Final = 256  # at first; more are made when a file has them
-MAX_DATABASES: Final = 1 << 16
 MAX_LINE: Final = 2 << 30
 
 _SUFFIXES: Final = {".rdb": RDB, ".aof": LOG_FILE, ".jsonl": LINES, ".ndjson": LINES}
 _REPORT_EVERY: Final = 1 << 20
 
 
-class ReadOnlyStorage(LocalStorage):
-    """A folder that stays as it is, whatever a policy would like to do there."""
-
-    def create(self, name: str) -> File:
-        raise self._refusal(name)
-
-    def reopen(self, name: str) -> File:
-        raise self._refusal(name)
-
-    def make_folder(self, folder: str) -> None:
-        raise self._refusal(folder)
-
-    def rename(self, old: str, new: str) -> None:
-        raise self._refusal(old)
-
-    def link(self, name: str, other: str) -> None:
-        raise self._refusal(other)
-
-    def remove(self, name: str) -> None:
-        raise self._refusal(name)
-
-    def _refusal(self, name: str) -> OSError:
-        return PermissionError(f"{self.describe(name)} is only being read")
-
-
 # Loaders ------------------------------------------------------------------------------------------
-
-
-def registry() -> TypeRegistry:
-    """The data types that come with kvcore."""
-    types = TypeRegistry()
-    for datatype in families.kvcore_types():
-        types.add(datatype)
-    return types
-
-
-def default_limits() -> Limits:
-    """The limits of encodings in a store that nobody has configured."""
-    limits, config = Limits(), Config()
-    for name in dir(limits):
-        if not name.startswith("_"):
-            setattr(limits, name, int(config[name.replace("_", "-")]))
-    return limits
 
 
 class Stream(Loader):
@@ -132,64 +84,6 @@ class Stream(Loader):
     @property
     def now(self) -> int:
         return self._now
-
-
-class Memory(Loader):
-    """Holds all keys, and executes commands on them, as a store that starts does."""
-
-    def __init__(self, watch: Watch = ignore) -> None:
-        self.keyspace = Keyspace(DATABASES)
-        self.keyspace.expiring = False  # a log says itself what expired
-        self.keyspace.limits = default_limits()
-        for datatype in families.kvcore_types():
-            self.keyspace.types.add(datatype)
-        engine = Engine(self.keyspace)
-        engine.commands.add(families.kvcore_commands())
-        self._loader = EngineLoader(engine, watch)
-
-    def restore(self, db: int, key: bytes, value: object, expiry: int = -1) -> None:
-        self._reach(db)
-        self._loader.restore(db, key, value, expiry)
-
-    def replay(self, db: int, argv: list[bytes]) -> None:
-        self._reach(db)
-        self._loader.replay(db, argv)
-
-    def replay_requests(self, db: int, data: bytes, start: int) -> int:
-        self._reach(db)
-        return self._loader.replay_requests(db, data, start)
-
-    def _reach(self, db: int) -> None:
-        databases = self.keyspace.databases
-        if db >= len(databases) and db < MAX_DATABASES:
-            more = Keyspace(db + 1).databases[len(databases) :]
-            for database in more:
-                database.keyspace = self.keyspace
-            databases += more
-
-    def progress(self, done: int, total: int) -> None:
-        self._loader.progress(done, total)
-
-    def note(self, **fields: object) -> None:
-        self._loader.note(**fields)
-
-    @property
-    def types(self) -> TypeRegistry:
-        return self.keyspace.types
-
-    @property
-    def limits(self) -> Limits:
-        return self.keyspace.limits
-
-    @property
-    def now(self) -> int:
-        return self._loader.now
-
-    def each(self, visit: Visit) -> None:
-        """Every key, in the order of databases and keys."""
-        for database in self.keyspace.databases:
-            for key in sorted(database.entries.keys()):
-                visit(database.index, key, database.entries.get(key), database.expiry(key))
 
 
 class Notes:
@@ -389,27 +283,15 @@ class Other(Source):
         self.about["persistence"] = policy.name
 
     def fill(self, loader: Loader) -> None:
-        self._policy(_ReadingHost(self.path, self._config, loader.types)).load(loader)
+        self._policy(ReadingHost(ReadOnlyStorage(self.path), self._config, loader.types)).load(
+            loader
+        )
 
     @property
     def size(self) -> int:
         storage = ReadOnlyStorage(self.path)
         found = self._policy.probe(storage, self._config).files
         return sum(stat.size for name in found if (stat := storage.stat(name)) is not None)
-
-
-class _ReadingHost(Host):
-    """A store that never starts."""
-
-    def __init__(self, root: str, config: Config, types: TypeRegistry) -> None:
-        self.config = config
-        self.storage = ReadOnlyStorage(root)
-        self.log = structlog.get_logger("kvcore")
-        self._types = types
-
-    @property
-    def types(self) -> TypeRegistry:
-        return self._types
 
 
 # Finding ------------------------------------------------------------------------------------------

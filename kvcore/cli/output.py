@@ -11,10 +11,11 @@ import sys
 from collections.abc import Callable, Iterator
 from typing import Any, Final
 
-from kvcore.cli import jsonlines, offline
+from kvcore.cli import jsonlines
 from kvcore.cli.terminal import Unreadable
 from kvcore.codec.rdb import VERSION, Writer
 from kvcore.config import Config
+from kvcore.reading import registry
 from kvcore.storage import LocalStorage
 
 Append = Callable[[bytes], None]
@@ -122,7 +123,7 @@ class RdbOutput(Output):
 
         super().__init__()
         self._format = format
-        self._types = offline.registry()
+        self._types = registry()
         self._writer = Writer(append, checksum=True, version=version or VERSION)
         self._db = -1
         format.begin(self._writer, aux=aux or {})
@@ -148,7 +149,7 @@ class LinesOutput(Output):
     def __init__(self, append: Callable[[bytes], object]) -> None:
         super().__init__()
         self._append = append
-        self._types = offline.registry()
+        self._types = registry()
         self._pending: list[bytes] = []
         self._size = 0
         self._written = 0

@@ -1,4 +1,6 @@
-"""``kvcore restore``: the data as it was at a moment, from a log with timestamps.
+"""``kvcore restore``: the data as it was at a moment, or into a server that runs, or both.
+
+What was there at a moment is told by a log with timestamps.
 
 A log is *generations*: a base, and the increments since it was made. The newest one is what a
 store loads; older ones are the manifest's history, kept with ``aof-disable-auto-gc yes``. Of the
@@ -12,6 +14,7 @@ import contextlib
 import datetime
 import os
 import re
+import tempfile
 from typing import TYPE_CHECKING, Any, Final
 
 import click
@@ -19,6 +22,7 @@ import click
 from kvcore.cli import offline, output
 from kvcore.cli.repair import copy
 from kvcore.cli.terminal import (
+    DIFFERENT,
     OK,
     Unreadable,
     Watch,
@@ -32,6 +36,7 @@ from kvcore.cli.terminal import (
 )
 from kvcore.config import Config
 from kvcore.errors import CorruptData
+from kvcore.reading import Wanted
 
 if TYPE_CHECKING:
     from kvcore_aof.manifest import Manifest, Part
@@ -45,23 +50,92 @@ class Impossible(CorruptData):
     """The log does not know what it is asked for. (Of a class of its own: nothing is damaged.)"""
 
 
-@click.command("restore", short_help="Bring back the data of a moment from an AOF.")
-@click.argument("folder", metavar="FOLDER")
-@click.argument("target", metavar="OUT")
-@click.option("--to", "when", required=True, help='"2026-11-20 12:00[:SS]", local or with +02:00.')
+@click.command("restore", short_help="Bring back data: of a moment, or into a running server.")
+@click.argument("source", metavar="DATA")
+@click.argument("target", metavar="[OUT]", required=False)
+@click.option("--to", "when", help='"2026-11-20 12:00[:SS]", local or with +02:00.')
+@click.option("--into", metavar="HOST:PORT", help="A running server (or its Unix socket).")
+@click.option("--db", type=click.IntRange(0), metavar="N", help="Only keys of this database.")
+@click.option("--match", metavar="PATTERN", help="Only keys that match, as KEYS has it.")
+@click.option("--replace", is_flag=True, help="Overwrite keys that the server has already.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as an object.")
-def command(folder: str, target: str, when: str, as_json: bool) -> int:
-    """Restore the data of FOLDER as it was at a moment into the new folder OUT.
+def command(
+    source: str,
+    target: str | None,
+    when: str | None,
+    into: str | None,
+    db: int | None,
+    match: str | None,
+    replace: bool,
+    as_json: bool,
+) -> int:
+    """Restore DATA as it was at a moment into the new folder OUT, or into a running server.
 
-    FOLDER holds an AOF that was written with aof-timestamp-enabled yes (a data folder, the AOF's
-    own folder, its manifest, or one AOF file). Everything written up to and in that second is
-    there. Start a store on OUT to look at it; FOLDER stays as it is. Keys whose time is over by
-    now are in OUT's files, and expire when a store opens them.
+    kvcore restore DATA OUT --to MOMENT: DATA holds an AOF that was written with
+    aof-timestamp-enabled yes (a data folder, the AOF's own folder, its manifest, or one AOF file).
+    Everything written up to and in that second is there. Start a store on OUT to look at it; DATA
+    stays as it is. Keys whose time is over by now are in OUT's files, and expire when a store opens
+    them.
 
-    Exit codes: 0 restored, 1 damaged before that moment, 3 the AOF does not reach back so far or
-    has no timestamps.
+    kvcore restore DATA --into HOST:PORT: the keys of DATA (RDB, AOF, data folder or JSON lines;
+    with --to as they were then) come into a server that runs, kvcore or Redis, by RESTORE. DATA is
+    read to its end before the first one is sent, and if the server has one of the keys already,
+    nothing is changed, unless --replace is given. Keys whose time is over are left out. The
+    password is taken from REDISCLI_AUTH, or from redis://USER:PASSWORD@HOST:PORT.
+
+    Exit codes: 0 restored; 1 damaged (with --to: before that moment), or the server has keys
+    already; 3 the AOF does not reach back so far or has no timestamps, or the server refuses.
     """
-    second = _second(when)
+    if (target is None) == (into is None):
+        raise click.UsageError("name OUT or --into, one of them")
+    if into is None and when is None:
+        raise click.UsageError("--to says as of when")
+    if into is None and (db is not None or match is not None or replace):
+        raise click.UsageError("--db, --match and --replace are for --into")
+    second = None if when is None else _second(when)
+    if into is not None:
+        wanted = Wanted(db, None if match is None else os.fsencode(match))
+        return _into(source, second, into, wanted, replace, as_json)
+    assert target is not None
+    assert second is not None
+    return _to_folder(source, second, target, as_json)
+
+
+def _into(
+    path: str, second: int | None, address: str, wanted: Wanted, replace: bool, as_json: bool
+) -> int:
+    from kvcore.cli import into
+    from kvcore.cli.client import Connection
+
+    with contextlib.ExitStack() as stack:
+        source = offline.find(path)
+        connection = stack.enter_context(Connection(address))
+        if second is not None:
+            scratch = stack.enter_context(tempfile.TemporaryDirectory(prefix="kvcore-restore-"))
+            then = os.path.join(scratch, "then")
+            with progress(f"Looking for {moment(second)}") as watch:
+                files = _choose(_generations(source), second, watch)
+                _write(then, files, watch)
+            source = offline.find(then)
+        try:
+            done = into.restore(source, connection, wanted, replace=replace)
+        except into.Conflict as error:
+            warn(str(error))
+            return DIFFERENT
+    for warning in source.warnings:
+        warn(warning)
+    if as_json:
+        say_json(
+            {"from": path, "into": connection.name, "to": second}
+            | {"restored": done.restored, "expired": done.expired}
+        )
+        return OK
+    over = f"; {plural(done.expired, 'key')} left out, their time is over" if done.expired else ""
+    say(f"{connection.name}: {plural(done.restored, 'key')} restored{over}")
+    return OK
+
+
+def _to_folder(folder: str, second: int, target: str, as_json: bool) -> int:
     output.refuse_existing(target)
     source = offline.find(folder)
     with progress(f"Looking for {moment(second)}") as watch:

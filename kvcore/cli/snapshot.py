@@ -20,6 +20,7 @@ from kvcore.cli.terminal import (
     table,
     warn,
 )
+from kvcore.storage import ReadOnlyStorage
 
 
 @click.group("snapshot", short_help="List the snapshots in a folder.")
@@ -61,7 +62,7 @@ def _snapshots(folder: str) -> list[dict[str, Any]]:
     os.listdir(folder)  # a folder that is not there is no empty one
     found: list[dict[str, Any]] = []
     inodes: dict[tuple[int, int], str] = {}
-    for taken in snapshots.listed(offline.ReadOnlyStorage(folder)):
+    for taken in snapshots.listed(ReadOnlyStorage(folder)):
         source = offline.Rdb(os.path.join(folder, taken.name))
         stat = os.stat(source.path)
         with progress(f"Reading {source.path}") as watch:

@@ -7,8 +7,8 @@ import re
 import time
 from typing import Any, Final
 
-from kvcore.cli import offline
 from kvcore.codec.rdb import Writer
+from kvcore.reading import default_limits, registry
 
 MAX_DEPTH: Final = 4
 MAX_CHILDREN: Final = 256  # of a prefix; further ones are counted together
@@ -114,8 +114,8 @@ class Survey:
         self._separator = separator
         self._end = separator.decode("utf-8", "backslashreplace")
         self._top = top
-        self._registry = offline.registry()
-        self._limits = offline.default_limits()
+        self._registry = registry()
+        self._limits = default_limits()
 
     def visit(self, db: int, key: bytes, value: Any, expiry: int) -> None:
         datatype = self._registry.of(value)
