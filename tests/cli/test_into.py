@@ -21,7 +21,7 @@ def server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[RedisServ
     """An empty one that keeps a log."""
     folder = tmp_path / "server"
     folder.mkdir()
-    with START[request.param](folder, "--appendonly", "yes") as server:
+    with START[request.param](folder, "--appendonly", "yes", "--appendfsync", "always") as server:
         yield server
 
 
