@@ -14,7 +14,7 @@ from typing import Final
 
 from kvcore.codec.rdb import Reader, Writer
 from kvcore.datatype import DataType, Limits, TypeRegistry
-from kvcore.errors import CorruptData
+from kvcore.errors import CorruptData, EmptyValue
 from kvcore.persistence import Loader
 
 IDLE: Final = 248
@@ -25,6 +25,7 @@ EXPIRETIME: Final = 253
 _STRING: Final = 0
 _EXPIRY: Final = struct.Struct("<Bq")
 _REPORT_EVERY: Final = 1024  # keys
+MOST_NAMED: Final = 10  # as many of the keys that were skipped as Redis names
 
 # Many keys hold one of a few integers: one object for each serves them all.
 _SHARED_INTEGERS: Final = 10000
@@ -32,13 +33,22 @@ _INTEGERS: Final[list[object]] = list(range(_SHARED_INTEGERS))
 
 
 class Count:
-    """Keys that `read_entries` restored, and that it dropped because their time was over."""
+    """Keys that `read_entries` restored, that it dropped because their time was over, and that it
+    skipped because they held an empty collection (``skipped`` names the first of these)."""
 
     keys: int
     expired: int
+    empty: int
+    skipped: list[bytes]
 
     def __init__(self) -> None:
-        self.keys = self.expired = 0
+        self.keys = self.expired = self.empty = 0
+        self.skipped = []
+
+    def skip(self, key: bytes) -> None:
+        self.empty += 1
+        if len(self.skipped) < MOST_NAMED:
+            self.skipped.append(key)
 
 
 def read_entries(
@@ -51,8 +61,7 @@ def read_entries(
     ``loader.verify``. ``keep_expired``: keys whose time is over are restored, too. ``count`` goes
     on. Raises CorruptData.
     """
-    types = loader.types.by_code
-    forms = loader.types.forms
+    types, forms = loader.types.by_code, loader.types.forms
     limits = loader.limits
     restore = loader.restore
     now = loader.now
@@ -86,6 +95,10 @@ def read_entries(
                 payload = datatype.take(code, reader, limits)
             if payload is None:
                 value = _load(datatype, code, key, reader, limits, db)
+                if value is None:
+                    count.skip(key)
+                    expiry = -1
+                    continue
             else:
                 value = forms[code].cls(payload)
         if expiry == -1:
@@ -103,8 +116,11 @@ def read_entries(
 def _load(
     datatype: DataType, code: int, key: bytes, reader: Reader, limits: Limits, db: int
 ) -> object:
+    """None for an empty collection."""
     try:
         value: object = datatype.load(code, reader, limits)
+    except EmptyValue:
+        return None
     except CorruptData as error:
         error.why = f"{error.why} (in the value of key {key[:64]!r}, database {db})"
         raise

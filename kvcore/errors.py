@@ -61,6 +61,11 @@ class CorruptData(KvcoreError):
         return f"{text}. {self.advice}" if self.advice else text
 
 
+class EmptyValue(CorruptData):
+    """A collection without elements, which no key may hold. All of it was read: a file is loaded
+    without it, as in Redis, where a bug once wrote such keys; nowhere else is it accepted."""
+
+
 class PersistenceError(KvcoreError):
     """Storage failed (full disk, I/O error). What was acknowledged before stays promised."""
 

@@ -25,7 +25,7 @@ from typing import BinaryIO, Final
 from kvcore.codec import lzf
 from kvcore.codec.crc64 import crc64
 from kvcore.codec.numbers import parse_float, parse_int
-from kvcore.errors import CorruptData
+from kvcore.errors import CorruptData, EmptyValue
 
 _DOUBLE: Final = struct.Struct("<d")
 
@@ -135,6 +135,10 @@ class Reader:
     def fail(self, why: str, *, offset: int = -1) -> CorruptData:
         """The error to raise for what was found at `offset` (by default where we are)."""
         return CorruptData(why, path=self.path, offset=self.offset if offset < 0 else offset)
+
+    def empty(self, what: str, offset: int) -> EmptyValue:
+        """The error for a collection without elements, all of which was read; it began there."""
+        return EmptyValue(f"empty {what}", path=self.path, offset=offset)
 
     # -- bytes -------------------------------------------------------------------------------
 
@@ -359,10 +363,13 @@ class Reader:
         return size if first < 0x80 and size >= 0x40 else -1
 
     def span_listpack(self, prefix: bytes, most: int, longest: int = LONGEST_SPAN) -> bytes | None:
-        """As `span`, of one string that holds a listpack of at most ``most`` entries."""
+        """As `span`, of one string that holds a listpack of one to ``most`` entries."""
         # An entry takes 2 bytes at least: of a short listpack the length tells enough.
         enough = _LISTPACK_OVERHEAD + 2 * most
         span = self.span(prefix, 1, min(enough, longest))
+        if span is not None and len(span) <= len(prefix) + 1 + _LISTPACK_OVERHEAD:
+            self._pos -= len(span)  # empty
+            return None
         if span is not None or longest <= enough:
             return span
         span = self.span(prefix, 1, longest)

@@ -56,6 +56,10 @@ def _load(code: int, reader: Reader, limits: Limits) -> Hash:
         fields = _read_plain(reader) if code == RDB_HASH else _unpack(code, reader)
     except ValueError as error:
         raise reader.fail(f"a hash is damaged: {error}", offset=start) from None
+    if not fields and code == RDB_HASH_ZIPMAP:
+        raise reader.fail("empty zipmap", offset=start)  # so it is damage in Redis, too
+    if not fields:
+        raise reader.empty("hash", start)
     max_value = limits.hash_max_listpack_value
     if code in (RDB_HASH_ZIPLIST, RDB_HASH_LISTPACK):
         max_value = _ANY_LENGTH  # as in Redis: what was packed stays so
@@ -64,8 +68,6 @@ def _load(code: int, reader: Reader, limits: Limits) -> Hash:
 
 def _read_plain(reader: Reader) -> dict[bytes, bytes]:
     count = reader.length()
-    if count == 0:
-        raise ValueError("it is empty")
     fields: dict[bytes, bytes] = {}
     for _ in range(count):
         field = reader.string()
@@ -83,8 +85,6 @@ def _unpack(code: int, reader: Reader) -> dict[bytes, bytes]:
         items = ziplist.decode(packed)
     else:
         items = zipmap.decode(packed)
-    if not items:
-        raise ValueError("it is empty")
     if len(items) % 2:
         raise ValueError("its last field has no value")
     fields = dict(zip(items[::2], items[1::2]))

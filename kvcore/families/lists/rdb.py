@@ -123,7 +123,7 @@ def _load(code: int, reader: Reader, limits: Limits) -> List:
         for _ in range(reader.length()):
             elements += _load_ziplist(reader)
     if not elements:
-        raise reader.fail("empty list", offset=start)
+        raise reader.empty("list", start)
     return _build(elements, limits)
 
 

@@ -80,8 +80,10 @@ def _load(code: int, reader: Reader, limits: Limits) -> Set:
         members = set(found)
     if len(members) != count:
         raise reader.fail("set with the same member twice", offset=start)
+    if count == 0 and code == RDB_SET_INTSET:
+        raise reader.fail("empty set", offset=start)  # so it is damage in Redis, too
     if count == 0:
-        raise reader.fail("empty set", offset=start)
+        raise reader.empty("set", start)
     return build(members, limits)
 
 
@@ -96,6 +98,8 @@ def _take(code: int, reader: Reader, limits: Limits) -> bytes | None:
     """An intset, or few and short members one by one, as Redis 7.0 writes them. Not a listpack:
     what lies packed is saved as it lies, and before Redis 7.2 none could load it."""
     if code == RDB_SET_INTSET:
+        if reader.peek() == _INTSET_HEADER:  # empty
+            return None
         return reader.span(b"", 1, _INTSET_HEADER + 2 * limits.set_max_intset_entries)
     if code != RDB_SET:
         return None

@@ -71,8 +71,12 @@ def _load(code: int, reader: Reader, limits: Limits) -> ZSet:
     try:
         if code in (RDB_ZSET, RDB_ZSET_2):
             items = _read_plain(code, reader)
+            if not items:
+                raise reader.empty("sorted set", start)
             return ZSet.of(items, max_entries, limits.zset_max_listpack_value)
         items = _unpack(code, reader)
+        if not items:
+            raise reader.empty("sorted set", start)
         # As in Redis: what was packed stays so however long its members are.
         zset = ZSet.of(items, max_entries, _ANY_LENGTH)
         if list(zset.items()) != items:
@@ -84,8 +88,6 @@ def _load(code: int, reader: Reader, limits: Limits) -> ZSet:
 
 def _read_plain(code: int, reader: Reader) -> list[tuple[bytes, float]]:
     count = reader.length()
-    if count == 0:
-        raise ValueError("it is empty")
     items: list[tuple[bytes, float]] = []
     for _ in range(count):
         member = reader.string()
@@ -99,8 +101,6 @@ def _read_plain(code: int, reader: Reader) -> list[tuple[bytes, float]]:
 def _unpack(code: int, reader: Reader) -> list[tuple[bytes, float]]:
     packed = reader.string()
     items = listpack.decode(packed) if code == RDB_ZSET_LISTPACK else ziplist.decode(packed)
-    if not items:
-        raise ValueError("it is empty")
     if len(items) % 2:
         raise ValueError("its last member has no score")
     return list(zip(items[::2], _numbers(items[1::2])))

@@ -470,6 +470,63 @@ def test_redis_takes_what_we_take(tmp_path: Path, name: str, data: bytes) -> Non
     assert ours == (taken and name != "lenient digits")
 
 
+NO_LISTPACK = b"\x07\x07\x00\x00\x00\x00\x00\xff"  # as strings of an RDB file
+NO_ZIPLIST = b"\x0b\x0b\x00\x00\x00\x0a\x00\x00\x00\x00\x00\xff"
+NO_INTSET = b"\x08\x02\x00\x00\x00\x00\x00\x00\x00"
+EMPTY = {
+    "list": b"\x01\x00",
+    "set": b"\x02\x00",
+    "zset": b"\x03\x00",
+    "hash": b"\x04\x00",
+    "zset 2": b"\x05\x00",
+    "zipmap": b"\x09\x02\x00\xff",
+    "list of a ziplist": b"\x0a" + NO_ZIPLIST,
+    "intset": b"\x0b" + NO_INTSET,
+    "zset of a ziplist": b"\x0c" + NO_ZIPLIST,
+    "hash of a ziplist": b"\x0d" + NO_ZIPLIST,
+    "quicklist without nodes": b"\x0e\x00",
+    "quicklist of a ziplist": b"\x0e\x01" + NO_ZIPLIST,
+    "hash of a listpack": b"\x10" + NO_LISTPACK,
+    "zset of a listpack": b"\x11" + NO_LISTPACK,
+    "quicklist 2 without nodes": b"\x12\x00",
+    "quicklist 2 of a listpack": b"\x12\x01\x02" + NO_LISTPACK,
+    "quicklist 2 of two listpacks": b"\x12\x02\x02" + NO_LISTPACK + b"\x02" + NO_LISTPACK,
+}
+
+
+def checked(data: bytes) -> bytes:
+    """With the checksum behind it, so that what is small stays packed."""
+    writer = Writer(checksum=True)
+    writer.raw(data + b"\xff")
+    return data + b"\xff" + writer.crc.to_bytes(8, "little")
+
+
+@pytest.mark.parametrize("trailer", ["checksum", "none"])
+@pytest.mark.parametrize("name", EMPTY)
+def test_empty_collections_are_skipped_where_redis_skips_them(
+    tmp_path: Path, name: str, trailer: str
+) -> None:
+    value = EMPTY[name][:1] + rdb_string(b"nothing") + EMPTY[name][1:]
+    late = b"\xfc" + FUTURE.to_bytes(8, "little")
+    data = HEADER + b"\xfe\x00" + late + value + pair(b"k", b"v")
+    data = checked(data) if trailer == "checksum" else data + END
+    (tmp_path / "dump.rdb").write_bytes(data)
+    theirs: list[bytes] = []
+    with contextlib.suppress(ServerExited), start_redis(tmp_path) as redis:
+        theirs = redis.client().keys("*")
+        assert "skipping empty key: nothing" in redis.log
+        assert "keys loaded: 1, keys expired: 0, empty keys skipped: 1" in redis.log
+    try:
+        found, contents = read(data)
+    except CorruptData:
+        assert theirs == []
+        return
+    assert found == {(0, b"k"): (b"v", -1)}
+    assert theirs == [b"k"]
+    assert contents.counts() == "keys loaded: 1, keys expired: 0, empty keys skipped: 1"
+    assert "rdbLoadObject skipping empty key: b'nothing'" in contents.warnings()
+
+
 def test_damage_in_a_value_names_its_key_and_database() -> None:
     data = HEADER + b"\xfe\x03" + b"\x0b\x04ints\x05wrong" + END
     with pytest.raises(CorruptData, match=r"key b'ints', database 3") as caught:

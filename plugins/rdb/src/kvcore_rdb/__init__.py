@@ -122,7 +122,7 @@ class RdbPersistence(Persistence):
         for line in contents.warnings():
             log.warning(line, file=storage.describe(name))
         log.info(
-            f"Done loading RDB, keys loaded: {contents.keys}, keys expired: {contents.expired}.",
+            f"Done loading RDB, {contents.counts()}.",
             produced_by=contents.maker or "an unknown version",
         )
 

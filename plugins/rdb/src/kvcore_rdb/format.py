@@ -168,6 +168,8 @@ class Contents:
     ``aux``       AUX fields as they stood there
     ``keys``      keys that were loaded
     ``expired``   keys that were dropped, their time being over
+    ``empty``     keys that were skipped because they held an empty collection, as Redis skips them;
+                  ``skipped`` names the first of them
     ``functions`` libraries of Redis functions that were skipped
     ``checked``   whether a checksum stood there
     ``reader``    what reads it; its offset is where that is
@@ -178,6 +180,8 @@ class Contents:
     aux: dict[str, bytes]
     keys: int
     expired: int
+    empty: int
+    skipped: list[bytes]
     functions: int
     checked: bool
 
@@ -187,6 +191,8 @@ class Contents:
         self.aux = {}
         self.keys = 0
         self.expired = 0
+        self.empty = 0
+        self.skipped = []
         self.functions = 0
         self.checked = False
 
@@ -205,9 +211,14 @@ class Contents:
     def select(self, db: int) -> None:
         """The keys that follow are of this database; for subclasses."""
 
+    def counts(self) -> str:
+        """How many keys there were, in Redis' words."""
+        text = f"keys loaded: {self.keys}, keys expired: {self.expired}"
+        return f"{text}, empty keys skipped: {self.empty}" if self.empty else text
+
     def warnings(self) -> list[str]:
         """What whoever loaded the file should know of it, one line each."""
-        found = []
+        found = [f"rdbLoadObject skipping empty key: {key!r}" for key in self.skipped]
         if self.functions:
             found.append(
                 f"{self.functions} libraries of Redis functions were skipped: they are not "
@@ -328,6 +339,7 @@ def _read_body(
                 _read_rare(code, reader, loader, contents)
     finally:
         contents.keys, contents.expired = count.keys, count.expired
+        contents.empty, contents.skipped = count.empty, count.skipped
 
 
 def _read_rare(code: int, reader: Reader, loader: Loader, contents: Contents) -> None:
