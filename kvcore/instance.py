@@ -75,6 +75,7 @@ class Instance(Host):
         self.storage = storage or LocalStorage(str(config["dir"]))
         self.plugins = plugins.Plugins([families, *hooks])
         self.keyspace = Keyspace(int(config["databases"]))
+        self.keyspace.emptied = self._emptied
         self.cold = ColdRound(self.keyspace)
         self.engine = Engine(self.keyspace)
         self.engine.instance = self
@@ -342,6 +343,13 @@ class Instance(Host):
             self.cold.step(time.monotonic())
         self.engine.commit()
         self.persistence.cron(time.time() if now is None else now)
+
+    def _emptied(self) -> None:
+        """FLUSHALL. Its reply waits for what the policy makes of it."""
+        engine = self.engine
+        if engine.persistence is not None:
+            engine.persistence.emptied()
+            engine.unflushed = True
 
     def new_session(self) -> Session:
         """A session with the next client id, as the configuration authenticates it."""

@@ -286,6 +286,7 @@ class Keyspace:
     ``expiring``   False while a file is loaded
     ``frozen``     a view is open; ``copied`` bytes of values so far (see `spared`)
     ``unpacked``   how many packed values were touched
+    ``emptied``    what FLUSHALL calls
     """
 
     databases: list[Database]
@@ -304,6 +305,7 @@ class Keyspace:
     copied: int
     active_expiry: bool
     listeners: tuple[KeyEvent, ...]
+    emptied: Callable[[], None]
     hits: int
     misses: int
     expired: int
@@ -326,6 +328,7 @@ class Keyspace:
         self.copied = 0
         self.active_expiry = True
         self.listeners = ()
+        self.emptied = _tell_nobody
         self.hits = 0
         self.misses = 0
         self.expired = 0
@@ -433,3 +436,7 @@ class Keyspace:
         for db in self.databases:
             for key, value in db.entries.items():
                 yield db, key, value
+
+
+def _tell_nobody() -> None:
+    pass

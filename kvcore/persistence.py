@@ -287,6 +287,10 @@ class Persistence:
         Future. For policies that keep a log; to be replaced where `flush` promises less."""
         return self.flush()
 
+    def emptied(self) -> None:
+        """FLUSHALL has removed all keys, maybe within a transaction; `append` and `flush` follow
+        before its reply."""
+
     def snapshot(self, view: View) -> None:
         """Write this point in time durably, in the foreground; the last one stays until then."""
 

@@ -54,7 +54,9 @@ def flushdb(ctx: Context, argv: list[bytes]) -> object:
 @command("FLUSHALL", -1, "write", acl="@keyspace @write @slow @dangerous", complexity="O(N)")
 def flushall(ctx: Context, argv: list[bytes]) -> object:
     """Removes all keys from all databases."""
-    return _flush(ctx, argv, ctx.keyspace.databases)
+    reply = _flush(ctx, argv, ctx.keyspace.databases)
+    ctx.keyspace.emptied()
+    return reply
 
 
 def _index(arg: bytes, error: str) -> int:

@@ -113,6 +113,94 @@ def test_replies_are_those_of_redis(tmp_path: Path) -> None:
         assert run_script(server) == expected
 
 
+FLUSHES: list[tuple[str, ...]] = [
+    ("FLUSHALL",),
+    ("FLUSHALL", "SYNC"),
+    ("FLUSHALL", "ASYNC"),
+    ("FLUSHDB",),
+    ("MULTI", "FLUSHALL", "SET later 1"),
+]
+
+
+@pytest.mark.parametrize("points", ["", "3600 1000000"])
+@pytest.mark.parametrize("words", FLUSHES, ids=" ".join)
+def test_flushall_saves_at_once_where_there_are_save_points(
+    tmp_path: Path, words: tuple[str, ...], points: str
+) -> None:
+    def flush(server: RedisServer) -> tuple[object, ...]:
+        with server.client().client() as client:
+            client.set("a", 1)
+            client.save()
+            client.set("b", 1)
+            if words[0] == "MULTI":
+                for command in (*words, "EXEC"):
+                    client.execute_command(*command.split())
+            else:
+                client.execute_command(*words)
+            fields = persistence(client)
+            told = (fields["rdb_changes_since_last_save"], fields["rdb_last_bgsave_status"])
+        server.kill()
+        return told
+
+    found = []
+    for start in (start_redis, start_kvcore):
+        folder = tmp_path / start.__name__
+        folder.mkdir()
+        with start(folder, "--save", points) as server:
+            told = flush(server)
+        with start(folder, "--save", points) as server:
+            found.append((told, sorted(server.client().keys("*"))))
+    theirs, ours = found
+    if words[0] == "MULTI" and points:
+        # Redis saves the half of the transaction before FLUSHALL ends; here it is whole.
+        assert (theirs[1], ours[1]) == ([], [b"later"])
+    else:
+        assert ours == theirs
+
+
+def test_flushall_ends_a_save_in_the_background(tmp_path: Path) -> None:
+    for points in ("", "3600 1000000"):
+        with start_kvcore(tmp_path, *RDB, "--save", points) as server:
+            client = server.client()
+            client.config_set("rdb-key-save-delay", 100_000_000)
+            client.set("k", "v")
+            client.bgsave()
+            client.config_set("rdb-key-save-delay", 0)
+            client.flushall()
+            assert idle(client)
+            assert persistence(client)["rdb_last_bgsave_status"] == "ok"
+            server.kill()
+    assert [path.name for path in tmp_path.iterdir() if "temp" in path.name] == []
+
+
+def test_a_flushall_that_cannot_be_saved_is_done_and_told_of(tmp_path: Path) -> None:
+    with start_kvcore(tmp_path, *RDB, "--save", "3600 1000000") as server:
+        client = server.client()
+        client.set("k", "v")
+        client.config_set("rdbcompression", "yes")
+        (tmp_path / "dump.rdb").mkdir()
+        assert client.flushall()
+        assert "Write error saving DB on disk" in server.log
+        assert client.set("k", "w")
+        (tmp_path / "dump.rdb").rmdir()
+
+
+def test_a_log_that_is_replayed_saves_nothing(tmp_path: Path) -> None:
+    options = ("--persistence", "hybrid", "--save", "3600 1000000", "--appendfsync", "always")
+    with start_kvcore(tmp_path, *options) as server:
+        client = server.client()
+        client.set("a", 1)
+        client.flushall()
+        client.set("b", 1)
+        server.kill()
+    assert (tmp_path / "dump.rdb").exists()
+    (tmp_path / "dump.rdb").unlink()
+    with start_kvcore(tmp_path, *options) as server:
+        assert server.client().keys("*") == [b"b"]
+        assert not (tmp_path / "dump.rdb").exists()
+        server.kill()
+
+
 def test_the_commands_are_described_as_in_redis(tmp_path: Path, oracle: RedisServer) -> None:
     with start_kvcore(tmp_path, *RDB) as server:
         for name in ("SAVE", "BGSAVE", "LASTSAVE"):

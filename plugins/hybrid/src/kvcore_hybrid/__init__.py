@@ -89,8 +89,13 @@ class HybridPersistence(Persistence):
     def append(self, batch: Batch) -> None:
         self._aof.append(batch)
 
+    def emptied(self) -> None:
+        self._rdb.emptied()
+
     def flush(self) -> Future[None] | None:
-        return self._aof.flush()
+        durable = self._aof.flush()
+        self._rdb.flush()
+        return durable
 
     def sync(self) -> Future[None] | None:
         return self._aof.sync()

@@ -74,6 +74,7 @@ class RdbPersistence(Persistence):
         self._last_seconds = -1
         self._cow_bytes = 0
         self._scheduled = False
+        self._emptied = False
         self._refusing = False
         self._child: Child | None = None
         self._writing = _Snapshot(host, beside_log)  # what the child does
@@ -150,6 +151,19 @@ class RdbPersistence(Persistence):
             raise PersistenceError(f"can't save the snapshot: {error}") from error
         self.host.log.info("DB saved on disk")
         self._succeeded(0)
+
+    def emptied(self) -> None:
+        self._end_child()  # nobody wants what it writes any more
+        self._emptied = bool(self.host.config["save"])
+
+    def flush(self) -> None:
+        """After FLUSHALL, where there are save points, the snapshot is empty at once, as in Redis:
+        a crash must not bring the data back. That it fails is in the log, and a save point will
+        try again. (Not before the transaction is over: half of it is no point in time.)"""
+        if self._emptied:
+            self._emptied = False
+            with contextlib.suppress(PersistenceError):
+                self.snapshot(self.host.view())
 
     def bgsave(self) -> None:
         """Start a snapshot in a child; `cron` notices its end. Raises PersistenceError."""
