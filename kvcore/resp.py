@@ -396,8 +396,11 @@ def _elements(header: bytes, values: list[object], out: list[bytes], resp3: bool
     A short one becomes a single piece, so that what is done to each piece on its way to the
     socket is done once. A long one, or one with a long element, stays in pieces: it is not copied.
     """
+    if not values:
+        out.append(header + CRLF)
+        return
     whole = len(values) <= SHORT
-    if whole and values and type(values[0]) is bytes and _strings(header, values, out):
+    if whole and type(values[0]) is bytes and _strings(header, values, out):
         return
     pieces = [header]
     for value in values:

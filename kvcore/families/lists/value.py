@@ -96,8 +96,9 @@ class List(Value):
 
     def push_left(self, elements: list[bytes], fill: int = -2) -> None:
         """LPUSH: the last of ``elements`` becomes the first of the list."""
-        self._adding(elements, fill)
-        first = self._own(0)
+        if self.encoding is LISTPACK:
+            self._adding(elements, fill)
+        first = self._blocks[0] if self._borrowed is None else self._own(0)
         for element in elements:
             if len(first) == _BLOCK:
                 first = []
@@ -106,8 +107,9 @@ class List(Value):
 
     def push_right(self, elements: list[bytes], fill: int = -2) -> None:
         """RPUSH."""
-        self._adding(elements, fill)
-        last = self._own(-1)
+        if self.encoding is LISTPACK:
+            self._adding(elements, fill)
+        last = self._blocks[-1] if self._borrowed is None else self._own(-1)
         for element in elements:
             if len(last) == _BLOCK:
                 last = []
