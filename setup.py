@@ -25,6 +25,7 @@ HOT = [
     "kvcore/entries.py",
     "kvcore/cold.py",
     "kvcore/command.py",
+    "kvcore/commits.py",
     "kvcore/digest.py",
     "kvcore/engine.py",
     "kvcore/session.py",

@@ -13,9 +13,10 @@ from typing import Any, Final
 import structlog
 
 from kvcore.command import NEEDS_DATA, PING, WRITE, Command, CommandTable, Context
+from kvcore.commits import Batch
 from kvcore.errors import CommandError, CorruptData
 from kvcore.keyspace import Keyspace
-from kvcore.persistence import Batch, Persistence
+from kvcore.persistence import Persistence
 
 # Who may refuse writes: the policy itself, or the server (or embedded store) that it failed.
 POLICY: Final = 0
@@ -140,15 +141,18 @@ class Engine:
             return
         batch = Batch(keyspace.effects, keyspace.touched)
         keyspace.effects = []
-        keyspace.touched = []
+        if keyspace.touched:
+            keyspace.touched = []
         if self.persistence is not None:
             self.unflushed = True
-            self.untaken.append(batch)
-            try:
-                self.hand_over()
-            except Exception:
-                # `flush` tries again, and tells whoever waits for it. No reply leaves before.
-                pass
+            if self.untaken:
+                self.untaken.append(batch)
+            else:
+                try:
+                    self.persistence.append(batch)
+                except Exception:
+                    # `flush` tries again, and tells whoever waits for it. No reply leaves before.
+                    self.untaken.append(batch)
         for observer in self.after:
             observer(batch)
 

@@ -35,6 +35,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 import attrs
 
+from kvcore.commits import Batch as Batch
+
 if TYPE_CHECKING:
     from kvcore.command import Command
     from kvcore.config import Config
@@ -44,25 +46,6 @@ if TYPE_CHECKING:
     from kvcore.storage import Storage
 
 API_VERSION: Final = 1
-
-
-class Batch:
-    """What one commit changed.
-
-    ``commands``  [(database, argv), …] in order; each argv as it must be replayed. More than one
-                  means a transaction.
-    ``keys``      [(database, key), …] that were touched (with repeats); filled only for policies
-                  with ``log = "keys"``. Ask ``host.value`` for what they hold now.
-    """
-
-    commands: list[tuple[int, list[bytes]]]
-    keys: list[tuple[int, bytes]]
-
-    def __init__(
-        self, commands: list[tuple[int, list[bytes]]], keys: list[tuple[int, bytes]]
-    ) -> None:
-        self.commands = commands
-        self.keys = keys
 
 
 @attrs.frozen

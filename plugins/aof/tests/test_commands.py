@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from kvcore.commits import Batch, Encoder
 from kvcore.errors import CorruptData
-from kvcore.persistence import Batch, Loader
-from kvcore_aof.commands import CHUNK, Encoder, Replayer
+from kvcore.persistence import Loader
+from kvcore_aof.commands import CHUNK, Replayer
 from plugins.aof.tests.harness import request
 
 Commit = list[tuple[int, list[bytes]]]

@@ -91,7 +91,7 @@ class AofPersistence(Persistence):
 
     def _on_timestamps(self, value: object) -> None:
         if self._log is not None:
-            self._log.encoder.timestamps = bool(value)
+            self._log.annotate(bool(value))
 
     def _on_garbage(self, value: object) -> None:
         if self._log is not None and not value:
@@ -358,7 +358,7 @@ class AofPersistence(Persistence):
         try:
             rotated = self._rotate(log)
             # What is committed from now on is read behind the new base.
-            log.encoder.reset()
+            log.separate()
             base = NewBase(self._folder, self.host.config)
             self._rewrites += 1
             child = self.host.background("aof", base.write)
@@ -457,7 +457,7 @@ class AofPersistence(Persistence):
         try:
             base = NewBase(self._folder, self.host.config)
             base.write(view)
-            log.encoder.reset()
+            log.separate()
             self._take_into_use(base, log, False, len(log.pending))
         except OSError as error:
             raise PersistenceError(f"cannot rewrite the append-only file: {error}") from error

@@ -1,4 +1,4 @@
-"""The text of an append-only file: commits to bytes, and bytes to commands again.
+"""The text of an append-only file, and how it becomes commands again.
 
 Theory of operation
 ===================
@@ -7,7 +7,8 @@ A log is a sequence of requests in RESP, ``*2\\r\\n$4\\r\\nINCR\\r\\n$1\\r\\nk\\
 annotations, ``#TS:1700000000\\r\\n``. SELECT changes the database of what follows. MULTI
 and EXEC enclose a commit of several commands; SELECT may stand between them.
 
-**Writing** is `Encoder`: the pieces of a commit, appended to a list that is joined once per write.
+**Writing** is `kvcore.commits.Encoder`: the pieces of commits, in a list that is joined once per
+write.
 
 **Reading** is `Replayer`, fed with chunks of any size. Most of a chunk goes to the loader as it is,
 which executes what it can (`Loader.replay_requests`). What it leaves (SELECT, MULTI and what
@@ -32,16 +33,12 @@ from typing import Final
 from kvcore.codec.numbers import parse_int
 from kvcore.codec.requests import read_request
 from kvcore.errors import CorruptData
-from kvcore.persistence import Batch, Loader
-from kvcore.resp import encode2
+from kvcore.persistence import Loader
 
 CRLF: Final = b"\r\n"
 CHUNK: Final = 1 << 20
 MAX_BULK: Final = 512 * 1024 * 1024
 MAX_ARGS: Final = 2**31 - 1
-
-MULTI: Final = b"*1\r\n$5\r\nMULTI\r\n"
-EXEC: Final = b"*1\r\n$4\r\nEXEC\r\n"
 
 DAMAGED: Final = "Bad file format reading the append only file"
 ADVICE: Final = (
@@ -57,56 +54,6 @@ _SELECT: Final = 1
 _MULTI: Final = 2
 _EXEC: Final = 3
 _KINDS: Final = {b"SELECT": _SELECT, b"MULTI": _MULTI, b"EXEC": _EXEC}
-
-
-class Encoder:
-    """Turns commits into the text of the log.
-
-    ``db``          the database that the log has selected; -1 before the first SELECT
-    ``timestamps``  annotate the second in which commits were made (aof-timestamp-enabled)
-    """
-
-    db: int
-    timestamps: bool
-    _second: int
-
-    def __init__(self) -> None:
-        self.db = -1
-        self.timestamps = False
-        self._second = 0
-
-    def reset(self) -> None:
-        """What comes next is read without what came before."""
-        self.db = -1
-        self._second = 0
-
-    def add(self, batch: Batch, out: list[bytes], second: int) -> None:
-        """Append the pieces of one commit made in that Unix second: all of them, or none."""
-        mark = len(out)
-        db = self.db
-        try:
-            if self.timestamps and second != self._second:
-                out.append(b"#TS:%d\r\n" % second)
-                self._second = second
-            commands = batch.commands
-            if len(commands) == 1:
-                self._add(commands[0], out)
-            elif commands:
-                out.append(MULTI)
-                for command in commands:
-                    self._add(command, out)
-                out.append(EXEC)
-        except BaseException:
-            del out[mark:]
-            self.db = db
-            raise
-
-    def _add(self, command: tuple[int, list[bytes]], out: list[bytes]) -> None:
-        db, argv = command
-        if db != self.db:
-            encode2([b"SELECT", b"%d" % db], out)
-            self.db = db
-        encode2(argv, out)
 
 
 class Replayer:

@@ -9,9 +9,8 @@ from __future__ import annotations
 import time
 from typing import Any, Final
 
-from kvcore.persistence import Batch
+from kvcore.commits import Batch, Encoder
 from kvcore.storage import File
-from kvcore_aof.commands import Encoder
 from kvcore_aof.folder import Folder
 from kvcore_aof.manifest import Manifest, Part
 from kvcore_aof.sync import Syncer
@@ -25,7 +24,6 @@ class Log:
     ``folder``    where its files are; ``manifest`` those that a load would read
     ``file``      the last increment, which is written to
     ``before``    bytes in the parts in front of it
-    ``pending``   pieces of text that are not written yet
     ``syncer``    makes durable what is written
     ``unsynced``  bytes that were written since the last sync began
     """
@@ -34,7 +32,6 @@ class Log:
     manifest: Manifest
     file: File
     before: int
-    pending: list[bytes]
     encoder: Encoder
     syncer: Syncer
     unsynced: int
@@ -44,7 +41,8 @@ class Log:
         self.manifest = manifest
         self.file = file
         self.before = sum(folder.size(part) for part in manifest.parts) - file.size
-        self.pending = []
+        self._pending: list[bytes] = []
+        self._commits: list[Batch] = []  # those behind ``_pending``, not text yet
         self.encoder = Encoder()
         self.syncer = Syncer(folder.distrust)
         # What a process wrote that was killed may be nowhere but in memory yet.
@@ -60,11 +58,33 @@ class Log:
         """Bytes that are not written yet (INFO aof_buffer_length)."""
         return sum(map(len, self.pending))
 
+    @property
+    def pending(self) -> list[bytes]:
+        """Pieces of text that are not written yet."""
+        if self._commits:
+            self._encode()
+        return self._pending
+
     # Writing ----------------------------------------------------------------------------------
 
     def append(self, batch: Batch) -> None:
-        encoder = self.encoder
-        encoder.add(batch, self.pending, int(time.time()) if encoder.timestamps else 0)
+        if self.encoder.timestamps:
+            self.encoder.add(batch, self._pending, int(time.time()))
+        else:
+            self._commits.append(batch)  # many become text in one go
+
+    def annotate(self, yes: bool) -> None:
+        """Whether commits from now on tell when they were made (aof-timestamp-enabled)."""
+        self._encode()
+        self.encoder.timestamps = yes
+
+    def separate(self) -> None:
+        """What is appended from now on is read without what was appended before."""
+        self._encode()
+        self.encoder.reset()
+
+    def _encode(self) -> None:
+        self.encoder.add_all(self._commits, self._pending, 0)
 
     def write(self) -> None:
         """Write what is pending. On OSError it is still pending, and the file as it was.
@@ -85,9 +105,9 @@ class Log:
                     file.truncate(before)
                 except OSError:
                     data = data[file.size - before :]
-            self.pending = [data] if data else []
+            self._pending = [data] if data else []
             raise
-        self.pending = []
+        self._pending = []
         self.unsynced += len(data)
 
     def sync(self) -> None:
@@ -147,7 +167,7 @@ class Log:
             raise
         self.syncer.reset()
         self.folder.trust()
-        self.pending = self.pending[covered:]
+        self._pending = self.pending[covered:]
         self._go_on(manifest, file, self.folder.size(base))
 
     def _go_on(self, manifest: Manifest, file: File, before: int) -> None:
