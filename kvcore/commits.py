@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from kvcore.resp import encode2
+from kvcore.resp import encode_request
 
 MULTI: Final = b"*1\r\n$5\r\nMULTI\r\n"
 EXEC: Final = b"*1\r\n$4\r\nEXEC\r\n"
@@ -88,6 +88,6 @@ class Encoder:
     def _add(self, command: tuple[int, list[bytes]], out: list[bytes]) -> None:
         db, argv = command
         if db != self.db:
-            encode2([b"SELECT", b"%d" % db], out)
+            encode_request([b"SELECT", b"%d" % db], out)
             self.db = db
-        encode2(argv, out)
+        encode_request(argv, out)

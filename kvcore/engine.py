@@ -117,6 +117,7 @@ class Engine:
         command.failed += 1
         if isinstance(error, CommandError):
             reply = error
+            reply.__traceback__ = None  # it would hold our frames, and one of those holds it
         elif isinstance(error, CorruptData):  # in a value that had lain packed (see kvcore.packed)
             reply = CommandError(f"ERR {error.why}")
         elif isinstance(error, Exception):

@@ -35,7 +35,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 import attrs
 
-from kvcore.commits import Batch as Batch
+from kvcore.commits import Batch as Batch  # noqa: PLC0414  (part of the contract)
 
 if TYPE_CHECKING:
     from kvcore.command import Command

@@ -83,7 +83,7 @@ class Session(Context):
     silent: int
     no_evict: bool
     no_touch: bool
-    kill: Callable[[], None]
+    kill: Callable[[], object]
     unsent: Callable[[], int]
 
     def __init__(self, engine: Engine, *, id: int = 0, authenticated: bool = True) -> None:
@@ -106,7 +106,7 @@ class Session(Context):
         self.watcher = Watcher()
         self.watching = []
         self.closing = False
-        self.kill = self.close
+        self.kill = _nothing
         self.unsent = _nothing
         self.gate = 0
         self.queue = None
@@ -409,10 +409,11 @@ class Session(Context):
         return False
 
     def close(self) -> None:
-        """The client is gone."""
+        """The client is gone, and so is what it was connected by."""
         self.blocked = None
         self.waiting = []
         self.discard()
+        self.kill = self.unsent = _nothing
 
 
 def size_of(pieces: list[bytes]) -> int:

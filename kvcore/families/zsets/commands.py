@@ -74,7 +74,7 @@ def _add(ctx: Context, argv: list[bytes], options: int) -> object:
         raise CommandError(SYNTAX)
     if options:
         _check_options(options, size - first)
-    scores = list(map(number, argv[first::2]))
+    scores = [number(argv[i]) for i in range(first, size, 2)]
     db, key = ctx.db, argv[1]
     limits = ctx.keyspace.limits
     zset = db.find(key)
