@@ -197,6 +197,7 @@ class Instance(Host):
         self.plugins.register(self.persistence)
         self._freeze()
         self.persistence.start()
+        startup.obeyed(self.storage, self.config)
         self.engine.attach(self.persistence)
         self.loading = False
         self.engine.loading(False)

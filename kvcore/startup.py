@@ -5,6 +5,9 @@ The selected policy loads its own. If it finds none but another installed policy
 data and the other's is newer, the store does not start: either could be the one that a person
 wants, so they say ``load-from NAME``.
 
+That is obeyed once. The line may stay in the configuration, and obeying it at every start would
+bring back the same old data again and again; so the folder remembers what was decided, and when.
+
 Other policies are imported only if the folder holds files that the selected one does not claim.
 """
 
@@ -19,8 +22,10 @@ from kvcore.errors import ConfigError, PluginError
 from kvcore.persistence import Found, Persistence
 from kvcore.storage import Storage
 
+# What `load-from` decided, in one line: the name, and Unix seconds.
+DECISION = "kvcore.load-from"
 # Files of kvcore itself in a data folder; no policy's data.
-OWN_FILES = ("kvcore.lock",)
+OWN_FILES = ("kvcore.lock", DECISION)
 
 
 def choose(
@@ -31,13 +36,9 @@ def choose(
     Raises ConfigError where only a person can decide.
     """
     own = selected.probe(storage, config)
-    wanted = str(config["load-from"])
-    if wanted:
-        if wanted == name:
-            return name, selected
-        other = plugins.load_policy(wanted)
-        config.add(other.options)
-        return wanted, other
+    wanted = _wanted(storage, config, own, name, log)
+    if wanted is not None:
+        return (name, selected) if wanted[0] == name else wanted
     claimed = {*OWN_FILES, *own.claims, *own.files}
     strangers = [entry for entry in storage.list() if entry not in claimed]
     if not strangers:
@@ -54,13 +55,71 @@ def choose(
             files=[storage.describe(file) for file in found.files],
         )
         return other_name, other
-    if found.mtime > own.mtime and not found.secondary:
+    if found.mtime > max(own.mtime, decided_at(storage)) and not found.secondary:
         raise ConfigError(
             f"persistence {name} would load {_describe(storage, own)}, but "
             f"{_describe(storage, found)} of persistence {other_name} is newer. "
             f"Say which to load: load-from {other_name} or load-from {name}"
         )
     return name, selected
+
+
+# load-from ----------------------------------------------------------------------------------------
+
+
+def _wanted(
+    storage: Storage, config: Config, own: Found, selected: str, log: Any
+) -> tuple[str, type[Persistence]] | None:
+    """(name, class) that `load-from` names, if it was not obeyed yet, or names what another policy
+    has written since, and that is newer than ``own``."""
+    wanted = str(config["load-from"])
+    if not wanted:
+        return None
+    policy = plugins.load_policy(wanted)
+    config.add(policy.options)
+    name, when = _decision(storage)
+    if wanted != name:
+        return wanted, policy
+    found = policy.probe(storage, config)
+    if wanted != selected and found.mtime > max(own.mtime, when) and not found.secondary:
+        return wanted, policy
+    config.set_keywords({"load-from": ""})
+    log.warning(
+        f"load-from {wanted} was obeyed by an earlier start, and is not obeyed again: what was "
+        "written since would be lost. Remove it from the configuration; to have it obeyed once "
+        f"more, remove {storage.describe(DECISION)}"
+    )
+    return None
+
+
+def obeyed(storage: Storage, config: Config) -> None:
+    """What `load-from` asked for is loaded, and durable in the selected form. Raises OSError."""
+    wanted = str(config["load-from"])
+    if wanted:
+        _remember(storage, wanted, time.time())
+        config.set_keywords({"load-from": ""})
+
+
+def decided_at(storage: Storage) -> float:
+    """When a person last decided which data counts (Unix seconds); 0 for never. What is older was
+    decided against."""
+    return _decision(storage)[1]
+
+
+def _decision(storage: Storage) -> tuple[str, float]:
+    if storage.stat(DECISION) is None:
+        return "", 0.0
+    with storage.open(DECISION) as file:
+        text = file.read(1000).decode("utf-8", "replace")
+    name, _, when = text.strip().partition(" ")
+    try:
+        return name, float(when)
+    except ValueError:
+        return "", 0.0  # damaged: as if nothing had been decided
+
+
+def _remember(storage: Storage, name: str, when: float) -> None:
+    storage.replace(DECISION, f"{name} {when!r}\n".encode())
 
 
 def _others(

@@ -73,6 +73,108 @@ def test_the_last_snapshot_beside_a_log_is_no_rival_of_it(tmp_path: Path, policy
     assert read(tmp_path, policy) == b"1"
 
 
+# load-from is obeyed once -----------------------------------------------------------------------
+
+
+def configured(folder: Path, policy: str, source: str) -> kvcore.Store:
+    """A store by a configuration file in which the line stays."""
+    file = folder.parent / "kvcore.conf"
+    file.write_text(f"persistence {policy}\nload-from {source}\n")
+    return kvcore.open(str(folder), config_file=str(file), save="", tick=False)
+
+
+@pytest.mark.parametrize(
+    ("policy", "source"), [("aof", "rdb"), ("hybrid", "rdb"), ("rdb", "aof"), ("aof", "hybrid")]
+)
+def test_a_source_is_loaded_once_and_never_over_newer_data(
+    tmp_path: Path, policy: str, source: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "data"
+    write(folder, source, "old")
+    age(folder, 100)
+    with configured(folder, policy, source) as store:
+        assert store.get("k") == b"old"
+        assert store.execute("CONFIG", "GET", "load-from") == {b"load-from": b""}
+        store.set("k", "new")
+        store.close(save=True)
+    capsys.readouterr()
+    for _ in range(2):
+        with configured(folder, policy, source) as store:
+            assert store.get("k") == b"new"
+            store.close(save=True)
+        log = capsys.readouterr().out
+        assert f"load-from {source} was obeyed by an earlier start" in log
+        assert str(folder / "kvcore.load-from") in log
+
+
+@pytest.mark.parametrize("policy", ["aof", "hybrid"])
+def test_a_decision_for_ones_own_data_is_remembered(tmp_path: Path, policy: str) -> None:
+    folder = tmp_path / "data"
+    write(folder, policy, "own")
+    age(folder, 100)
+    write(folder, "rdb", "rival")
+    with pytest.raises(ConfigError, match="load-from"):
+        read(folder, policy)
+    for _ in range(2):
+        with configured(folder, policy, policy) as store:
+            assert store.get("k") == b"own"
+    assert read(folder, policy) == b"own"  # also without the line
+
+
+def test_what_is_newer_than_the_decision_is_a_rival_again(tmp_path: Path) -> None:
+    folder = tmp_path / "data"
+    write(folder, "aof", "own")
+    age(folder, 100)
+    write(folder, "rdb", "rival")
+    with configured(folder, "aof", "aof") as store:
+        assert store.get("k") == b"own"
+    age(folder, 100)
+    decision = folder / "kvcore.load-from"
+    name, when = decision.read_text().split()
+    decision.write_text(f"{name} {float(when) - 100}\n")
+    write(folder, "rdb", "rival of now")
+    with pytest.raises(ConfigError, match="load-from"):
+        configured(folder, "aof", "aof")
+
+
+def test_a_source_that_went_on_since_is_loaded_again(tmp_path: Path) -> None:
+    folder = tmp_path / "data"
+    write(folder, "rdb", "old")
+    with configured(folder, "aof", "rdb") as store:
+        store.set("k", "new")
+    write(tmp_path / "elsewhere", "rdb", "newer")
+    (tmp_path / "elsewhere" / "dump.rdb").rename(folder / "dump.rdb")
+    with configured(folder, "aof", "rdb") as store:
+        assert store.get("k") == b"newer"
+
+
+def test_what_was_obeyed_can_be_obeyed_once_more(tmp_path: Path) -> None:
+    folder = tmp_path / "data"
+    write(folder, "rdb", "old")
+    with configured(folder, "aof", "rdb") as store:
+        store.set("k", "new")
+    (folder / "kvcore.load-from").unlink()
+    with configured(folder, "aof", "rdb") as store:
+        assert store.get("k") == b"old"
+
+
+@pytest.mark.parametrize("text", ["", "rdb", "rdb soon", "\xff\xfe nan x"])
+def test_a_damaged_memory_is_none(tmp_path: Path, text: str) -> None:
+    folder = tmp_path / "data"
+    write(folder, "rdb", "old")
+    (folder / "kvcore.load-from").write_text(text)
+    with configured(folder, "aof", "rdb") as store:
+        assert store.get("k") == b"old"
+
+
+def test_a_file_that_was_rewritten_no_longer_asks_for_it(tmp_path: Path) -> None:
+    folder = tmp_path / "data"
+    write(folder, "rdb", "old")
+    with configured(folder, "aof", "rdb") as store:
+        store.execute("CONFIG", "REWRITE")
+    assert 'load-from ""' in (tmp_path / "kvcore.conf").read_text()
+
+
 def test_what_redis_left_in_both_forms_starts(tmp_path: Path) -> None:
     with start_redis(tmp_path, "--appendonly", "yes") as server:
         server.client().set("k", "1")

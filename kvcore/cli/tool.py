@@ -11,7 +11,7 @@ from typing import Final
 import click
 
 from kvcore.cli.terminal import DAMAGED, INTERRUPTED, OK, UNREADABLE, warn
-from kvcore.errors import CorruptData, KvcoreError
+from kvcore.errors import CorruptData, EmptyValue, KvcoreError
 from kvcore.version import REDIS_VERSION, __version__
 
 SUBCOMMANDS: Final = (
@@ -103,6 +103,6 @@ def sentence(error: BaseException) -> str:
 
 def exit_code(error: BaseException) -> int:
     """1 for damage, 3 for what cannot be read at all."""
-    if isinstance(error, CorruptData) and type(error) is CorruptData:
+    if type(error) in (CorruptData, EmptyValue):
         return DAMAGED
     return UNREADABLE  # also a CorruptData of a narrower class: whole, but not supported

@@ -15,6 +15,7 @@ from kvcore.command import Command
 from kvcore.config import Config
 from kvcore.errors import ConfigError
 from kvcore.persistence import Batch, Found, Host, Loader, Persistence, View
+from kvcore.startup import decided_at
 from kvcore.storage import Storage
 from kvcore_aof import AofPersistence
 from kvcore_rdb import RdbPersistence, was_beside_log
@@ -65,7 +66,10 @@ class HybridPersistence(Persistence):
         rdb = RdbPersistence.probe(storage, config)
         if not (aof.has_data and rdb.has_data) or config["load-from"]:
             return
-        if rdb.mtime > aof.mtime and was_beside_log(storage, rdb.files[0]) is False:
+        if (
+            rdb.mtime > max(aof.mtime, decided_at(storage))
+            and was_beside_log(storage, rdb.files[0]) is False
+        ):
             raise ConfigError(
                 f"{storage.describe(rdb.files[0])} was written without a log and is newer than "
                 f"{storage.describe(aof.files[0])}. "
