@@ -55,6 +55,17 @@ def _unlimited() -> Limits:
     return limits
 
 
+def _nothing() -> Limits:
+    """Limits under which nothing has a compact encoding."""
+    limits = Limits()
+    limits.list_max_listpack_size = -(2**31) - 1  # see kvcore.families.lists.value
+    limits.hash_max_listpack_entries = limits.hash_max_listpack_value = 0
+    limits.set_max_intset_entries = 0
+    limits.set_max_listpack_entries = limits.set_max_listpack_value = 0
+    limits.zset_max_listpack_entries = limits.zset_max_listpack_value = 0
+    return limits
+
+
 MOST_PACKED: Final = 512
 """Elements of a value that is `DataType.small`: packing it must not take long."""
 
@@ -64,6 +75,8 @@ is more likely complete than the first of many steps."""
 
 _ANY: Final = 1 << 62
 _UNLIMITED: Final = _unlimited()
+_NOTHING: Final = _nothing()
+_FULL: Final = ("hashtable", "skiplist", "quicklist")
 
 
 class Value:
@@ -97,11 +110,12 @@ class DataType:
 
     What packing asks of a type whose classes derive from `Value`, None where it does not apply:
 
-    ``small``        value -> may it be packed: its encoding is compact, and what ``save`` writes
-                     under ``rdb_code`` comes back from ``load`` with the same encoding if the
-                     limits allow any
-    ``take``         code, reader, limits -> the payload as it lies, undecoded; None, with nothing
-                     consumed, if ``load`` would not make it `small`, or that cannot be seen
+    ``small``        value -> may it be packed: it has at most MOST_PACKED elements of few bytes,
+                     and what ``save`` writes under ``rdb_code`` comes back from ``load`` with the
+                     same encoding under limits that allow any, or none if it is not compact
+    ``take``         code, reader, limits -> the payload as it lies, undecoded, in the `form` that
+                     unpacks to what ``load`` would make of it; None, with nothing consumed, if
+                     that would not be `small`, or cannot be seen
 
     What SORT asks of a type, None where it does not apply:
 
@@ -126,7 +140,7 @@ class DataType:
     build: Callable[[list[bytes], Limits], Any] | None
     field: Callable[[Any, bytes], bytes | None] | None
     small: Callable[[Any], bool] | None
-    take: Callable[[int, Reader, Limits], bytes | None] | None
+    take: Callable[[int, Reader, Limits], Packed | None] | None
     forms: list[PackedForm]
 
     def __init__(
@@ -148,7 +162,7 @@ class DataType:
         build: Callable[[list[bytes], Limits], Any] | None = None,
         field: Callable[[Any, bytes], bytes | None] | None = None,
         small: Callable[[Any], bool] | None = None,
-        take: Callable[[int, Reader, Limits], bytes | None] | None = None,
+        take: Callable[[int, Reader, Limits], Packed | None] | None = None,
     ) -> None:
         self.name = name
         self.number = number
@@ -167,11 +181,16 @@ class DataType:
         self.field = field
         self.small = small
         self.take = take
-        self.forms = [] if small is None else [PackedForm(code, self) for code in rdb_codes]
+        self.forms = []
+        if small is not None:
+            for code in rdb_codes:
+                self.forms.append(PackedForm(code, self, full=False))
+                self.forms.append(PackedForm(code, self, full=True))
 
-    def form(self, code: int) -> PackedForm:
-        """The packed form of one RDB code."""
-        return self.forms[self.rdb_codes.index(code)]
+    def form(self, code: int, full: bool = False) -> PackedForm:
+        """The packed form of payloads under an RDB code, of which a value of compact encoding is
+        made, or one of the full encoding: hashtable, skiplist, quicklist."""
+        return self.forms[2 * self.rdb_codes.index(code) + full]
 
 
 _ONE_NODE: Final = b"\x01\x02"  # in front of a list that is one listpack
@@ -180,6 +199,7 @@ _ONE_NODE: Final = b"\x01\x02"  # in front of a list that is one listpack
 class PackedForm:
     """How the payloads of one RDB code lie in the keyspace, and the `DataType` that they have.
 
+    ``full``    the value's encoding is not compact, whatever the limits allow
     ``cls``     the class of such values: ``form.cls(payload)``
     ``base``    the live values' type
     ``record``  the packed values' type: it writes the payload as it lies, and decodes it for
@@ -187,18 +207,20 @@ class PackedForm:
     """
 
     code: int
+    full: bool
     since: int  # the RDB version that brought the code
     string_at: int  # where the payload's only string begins; -1 if there are more
     cls: type[Packed]
     base: DataType
     record: DataType
 
-    def __init__(self, code: int, base: DataType) -> None:
+    def __init__(self, code: int, base: DataType, *, full: bool) -> None:
         self.code = code
+        self.full = full
         self.since = SINCE.get(code, 0)
         self.string_at = ONE_STRING.get(code, -1)
         self.base = base
-        self.cls = form(f"Packed{base.name.capitalize()}{code}")
+        self.cls = form(f"Packed{'Full' if full else ''}{base.name.capitalize()}{code}")
         self.record = DataType(
             base.name,
             number=base.number,
@@ -221,7 +243,7 @@ class PackedForm:
         """The live value, made anew; raises CorruptData, which names the key."""
         reader = Reader(bytes(payload))
         try:
-            value = self.base.load(self.code, reader, _UNLIMITED)
+            value = self.base.load(self.code, reader, _NOTHING if self.full else _UNLIMITED)
             if not reader.at_end():
                 raise reader.fail("something follows it")
         except CorruptData as error:
@@ -269,20 +291,18 @@ class PackedForm:
 class TypeRegistry:
     """All data types of a store, found by a value's class or by an RDB type byte.
 
-    ``forms`` and ``form_of`` are the packed forms by RDB code and by class.
+    ``form_of`` is the packed form by class.
     """
 
     by_class: dict[type, DataType]
     by_code: dict[int, DataType]
     by_name: dict[str, DataType]
-    forms: dict[int, PackedForm]
     form_of: dict[type, PackedForm]
 
     def __init__(self) -> None:
         self.by_class = {}
         self.by_code = {}
         self.by_name = {}
-        self.forms = {}
         self.form_of = {}
 
     def add(self, datatype: DataType) -> None:
@@ -296,7 +316,6 @@ class TypeRegistry:
                 raise ValueError(f"RDB code {code} already belongs to {self.by_code[code].name}")
             self.by_code[code] = datatype
         for packed in datatype.forms:
-            self.forms[packed.code] = packed
             self.form_of[packed.cls] = packed
             self.by_class[packed.cls] = packed.record
         self.by_name[datatype.name] = datatype
@@ -311,7 +330,9 @@ class TypeRegistry:
             return None
         writer = Writer()
         datatype.save(value, writer)
-        return self.forms[datatype.rdb_code(value, writer.version)].cls(writer.getvalue())
+        full = datatype.encoding(value, _UNLIMITED) in _FULL
+        form = datatype.form(datatype.rdb_code(value, writer.version), full)
+        return form.cls(writer.getvalue())
 
     def unpack(self, packed: Packed, key: bytes) -> Any:
         """The live value of a packed one; raises CorruptData, which names the key."""

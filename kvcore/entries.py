@@ -61,7 +61,7 @@ def read_entries(
     ``loader.verify``. ``keep_expired``: keys whose time is over are restored, too. ``count`` goes
     on. Raises CorruptData.
     """
-    types, forms = loader.types.by_code, loader.types.forms
+    types = loader.types.by_code
     limits = loader.limits
     restore = loader.restore
     now = loader.now
@@ -90,17 +90,15 @@ def read_entries(
                     return code
                 continue
             key = reader.string()
-            payload = None
+            value = None
             if packed and datatype.take is not None:
-                payload = datatype.take(code, reader, limits)
-            if payload is None:
+                value = datatype.take(code, reader, limits)
+            if value is None:
                 value = _load(datatype, code, key, reader, limits, db)
                 if value is None:
                     count.skip(key)
                     expiry = -1
                     continue
-            else:
-                value = forms[code].cls(payload)
         if expiry == -1:
             restore(db, key, value)
             count.keys += 1

@@ -225,6 +225,8 @@ class Instance(Host):
             raise
         finally:
             if collecting:
+                if not self.embedded:  # nor does the search look at what was loaded, ever
+                    gc.freeze()
                 gc.enable()
             for db in self.keyspace.databases:  # the files may have promised more
                 db.entries.trim()

@@ -181,14 +181,14 @@ def test_an_open_view_keeps_what_is_touched_and_changed(store: kvcore.Store) -> 
     for argv in ("HSET renamed f new", "LPOP list", "SADD intset 9", "SADD set 9", "ZADD zset 9 z"):
         store.execute(*argv.split())
     found = {
-        key.decode(): sorted(keyspace.types.of(value).rewrite(b"", value))
+        key.decode(): keyspace.types.of(value).digest(value, bytes(20))
         for key, value in view.items()
     }
     keyspace.thaw()
     store.execute("FLUSHALL")
     fill_each_kind(store)
     assert found == {
-        key.decode(): sorted(keyspace.types.of(value).rewrite(b"", value))
+        key.decode(): keyspace.types.of(value).digest(value, bytes(20))
         for _, key, value in keyspace.walk()
     }
 
@@ -322,6 +322,7 @@ def test_a_file_has_packed_values_compressed_as_live_ones(tmp_path: Path) -> Non
 
 HASH, SET, INTSET, LIST, ZSET = b"\x10", b"\x02", b"\x0b", b"\x12", b"\x11"
 SET_LISTPACK, HASH_ZIPLIST = b"\x14", b"\x0d"
+HASH_PLAIN, ZSET_PLAIN = b"\x04", b"\x05"
 
 
 def string(text: bytes, *, compress: bool = False) -> bytes:
@@ -385,7 +386,7 @@ def test_what_the_limits_do_not_allow_is_loaded_as_ever(tmp_path: Path) -> None:
         HASH_ZIPLIST + string(b"old hash") + string(ziplist([b"f", b"v"])),
     )
     with opened(tmp_path, hash_max_listpack_entries=9, list_max_listpack_size=19) as store:
-        assert not packed_keys(store)
+        assert packed_keys(store) == {"set"}
         assert store.execute("OBJECT", "ENCODING", "hash") == b"hashtable"
         assert store.execute("OBJECT", "ENCODING", "list") == b"quicklist"
         assert store.execute("OBJECT", "ENCODING", "intset") == b"hashtable"
@@ -393,6 +394,37 @@ def test_what_the_limits_do_not_allow_is_loaded_as_ever(tmp_path: Path) -> None:
         assert store.execute("OBJECT", "ENCODING", "new set") == b"listpack"
         assert store.execute("LRANGE", "two nodes", "0", "-1") == [b"x", b"x"]
         assert store.execute("HGETALL", "old hash") == {b"f": b"v"}
+
+
+def test_what_is_not_compact_stays_as_it_lies_too_and_keeps_its_encoding(tmp_path: Path) -> None:
+    words, digits = many(200), [b"%d" % number for number in range(200)]
+    with_scores = b"".join(string(word) + struct.pack("<d", 1.5) for word in words)
+    save(
+        tmp_path,
+        HASH_PLAIN + string(b"hash") + b"\x40\x64" + b"".join(map(string, words)),
+        HASH_PLAIN + string(b"few, long") + b"\x01" + string(b"f") + string(b"v" * 65),
+        HASH_PLAIN + string(b"few") + b"\x01" + string(b"f") + string(b"v"),
+        SET + string(b"set") + b"\x40\xc8" + b"".join(map(string, words)),
+        SET + string(b"digits") + b"\x40\xc8" + b"".join(map(string, digits)),
+        SET + string(b"too many") + b"\x42\x01" + b"".join(map(string, many(513))),
+        ZSET_PLAIN + string(b"zset") + b"\x40\xc8" + with_scores,
+        ZSET_PLAIN + string(b"few scores") + b"\x01" + string(b"a") + struct.pack("<d", -0.0),
+    )
+    with opened(tmp_path, hash_max_listpack_entries=99) as store:
+        assert packed_keys(store) == {
+            "hash", "few, long", "few", "set", "zset", "few scores"
+        }  # fmt: skip
+        encodings = {
+            "hash": b"hashtable", "few, long": b"hashtable", "few": b"listpack",
+            "set": b"hashtable", "digits": b"intset", "too many": b"hashtable",
+            "zset": b"skiplist", "few scores": b"listpack",
+        }  # fmt: skip
+        for _ in ("packed", "live"):
+            assert {key: store.execute("OBJECT", "ENCODING", key) for key in encodings} == encodings
+            unpack_all(store)
+        assert store.execute("HGET", "hash", "item:0") == b"item:1"
+        assert store.execute("SCARD", "set") == 200
+        assert store.execute("ZSCORE", "zset", "item:199") == 1.5
 
 
 def ziplist(items: list[bytes]) -> bytes:

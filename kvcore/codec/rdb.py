@@ -78,6 +78,8 @@ class Reader:
     """
 
     path: str
+    over: bool
+    words: bool
     _source: BinaryIO | None
     _unread: int  # bytes of the source that may still be read; -1: unknown
     _window: bytes
@@ -97,6 +99,7 @@ class Reader:
         checksum: bool = False,
     ) -> None:
         self.path = path
+        self.over = self.words = False
         self._base = self._pos = self._crc = self._crc_pos = 0
         self._checksum = checksum
         if isinstance(source, bytes):
@@ -300,10 +303,6 @@ class Reader:
 
     # -- values as they lie --------------------------------------------------------------------
 
-    def peek(self) -> int:
-        """The next byte, not consumed; -1 if it is not at hand."""
-        return self._window[self._pos] if self._pos < self._end else -1
-
     def span(self, prefix: bytes, strings: int, longest: int = LONGEST_SPAN) -> bytes | None:
         """These bytes and so many strings behind them as they lie, not decoded.
 
@@ -331,6 +330,53 @@ class Reader:
                     return None
         if pos > stop:
             return None
+        self._pos = pos
+        return window[start:pos]
+
+    def give_back(self, span: bytes) -> None:
+        """Let what was just taken as it lies be read once more."""
+        self._pos -= len(span)
+
+    def count(self) -> int:
+        """The length of 6 or 14 bits that lies here, not consumed; -1 if there is none."""
+        return self._short_length(self._pos, self._end)
+
+    def span_strings(self, strings: int, limit: int, gap: int = 0) -> bytes | None:
+        """As `span`, of a `count` and so many strings, each with ``gap`` bytes behind it.
+
+        Then ``over`` tells if a string is longer than ``limit``, and ``words`` that there is one
+        that spells no integer (it may be so without).
+        """
+        window = self._window
+        start = self._pos
+        stop = min(self._end, start + LONGEST_SPAN)
+        pos = start + (1 if window[start] < 0x40 else 2)
+        over = words = False
+        for _ in range(strings):
+            if pos >= stop:
+                return None
+            first = window[pos]
+            if first < 0x40:
+                if first > limit:
+                    over = True
+                pos += 1
+                if not words and first > 0 and pos < stop:
+                    words = window[pos] > _NINE
+                pos += first + gap
+            else:
+                end = self._string_end(pos, stop, limit)
+                if end < 0:
+                    end = self._string_end(pos, stop, LONGEST_SPAN)
+                    if end < 0:
+                        return None
+                    over = True
+                if first < _ENCODED or first == _ENCODED | _LZF:  # too long for an integer
+                    words = True
+                pos = end + gap
+        if pos > stop:
+            return None
+        self.over = over
+        self.words = words
         self._pos = pos
         return window[start:pos]
 
@@ -416,6 +462,15 @@ class Reader:
 
     def i64(self) -> int:
         return int.from_bytes(self.take(8), "little", signed=True)
+
+
+def packed_strings(count: int, strings: list[bytes]) -> bytes | None:
+    """A length and strings, as `Reader.span_strings` takes them; None if they are too long."""
+    writer = Writer(compress=False)
+    writer.length(count)
+    for string in strings:
+        writer.string(string)
+    return writer.getvalue() if writer.written <= LONGEST_SPAN else None
 
 
 def plain_string(value: bytes) -> bytes:

@@ -282,13 +282,44 @@ class TestSpans:
                 decoder.string()
             assert decoder.at_end()
 
+    @given(
+        texts=st.lists(strings | st.integers(-(2**70), 2**70).map(lambda n: b"%d" % n), max_size=9),
+        limit=st.integers(0, 80),
+        gap=st.sampled_from([0, 8]),
+        compress=st.booleans(),
+    )
+    def test_strings_behind_their_count(
+        self, texts: list[bytes], limit: int, gap: int, compress: bool
+    ) -> None:
+        writer = Writer(compress=compress)
+        writer.length(len(texts))
+        for text in texts:
+            writer.string(text)
+            writer.raw(b"\xff" * gap)
+        data = writer.getvalue()
+        reader = Reader(data + b"\x00")
+        assert reader.count() == len(texts)
+        span = reader.span_strings(len(texts), limit, gap)
+        if span is None:
+            assert len(data) > 1000 or max(map(len, texts)) >= 1 << 14
+            assert reader.offset == 0
+            return
+        assert span == data
+        assert reader.over == any(len(text) > max(limit, 11) for text in texts) or limit < 12
+        if all(parse_int(text) is not None for text in texts):
+            assert not reader.words
+        if any(text and text[0] > ord("9") for text in texts):
+            assert reader.words
+        reader.give_back(span)
+        assert reader.offset == 0
+
     def test_the_prefix_must_be_there(self) -> None:
         reader = Reader(b"\x01\x02\x01a")
         assert reader.span(b"\x01\x01", 1) is None
         assert reader.offset == 0
         assert reader.span(b"\x01\x02", 1) == b"\x01\x02\x01a"
         assert reader.at_end()
-        assert reader.peek() == -1
+        assert reader.count() == -1
 
     def test_a_value_that_crosses_two_pieces_of_a_file_is_left_to_decode(self) -> None:
         text = b"x" * 50

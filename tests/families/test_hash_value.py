@@ -147,7 +147,7 @@ def test_encoding_is_that_of_redis(
             else:
                 assert ours.encoding.encode() == client.execute_command("OBJECT", "ENCODING", "h")
     finally:
-        client.execute_command("CONFIG", "SET", "hash-max-listpack-entries", 128)
+        client.execute_command("CONFIG", "SET", "hash-max-listpack-entries", 512)
         client.execute_command("CONFIG", "SET", "hash-max-listpack-value", 64)
         client.close()
 

@@ -18,7 +18,7 @@ from typing import Final
 
 from kvcore import digest
 from kvcore.codec import listpack, ziplist, zipmap
-from kvcore.codec.rdb import LONGEST_SPAN, SINCE, Reader, Writer, plain_string
+from kvcore.codec.rdb import LONGEST_SPAN, SINCE, Reader, Writer, packed_strings, plain_string
 from kvcore.datatype import BORN_PACKED, MOST_PACKED, DataType, Limits
 from kvcore.families.hashes.value import LISTPACK, Hash
 from kvcore.packed import Packed
@@ -94,15 +94,21 @@ def _unpack(code: int, reader: Reader) -> dict[bytes, bytes]:
 
 
 def _small(value: Hash) -> bool:
-    return (
-        value.encoding == LISTPACK and len(value) <= MOST_PACKED and value.weight() <= LONGEST_SPAN
-    )
+    return len(value) <= MOST_PACKED and value.weight() <= LONGEST_SPAN
 
 
-def _take(code: int, reader: Reader, limits: Limits) -> bytes | None:
-    if code != RDB_HASH_LISTPACK:
+def _take(code: int, reader: Reader, limits: Limits) -> Packed | None:
+    if code == RDB_HASH_LISTPACK:
+        payload = reader.span_listpack(b"", 2 * limits.hash_max_listpack_entries)
+        return None if payload is None else _LISTPACK.cls(payload)
+    count = reader.count()
+    if code != RDB_HASH or not 0 < count <= MOST_PACKED:
         return None
-    return reader.span_listpack(b"", 2 * limits.hash_max_listpack_entries)
+    payload = reader.span_strings(2 * count, limits.hash_max_listpack_value)
+    if payload is None:
+        return None
+    full = reader.over or count > limits.hash_max_listpack_entries
+    return (_FULL if full else _FEW).cls(payload)
 
 
 def _rewrite(key: bytes, value: Hash) -> Iterator[list[bytes]]:
@@ -147,19 +153,23 @@ TYPE = DataType(
 )
 
 
-_FORM: Final = TYPE.form(RDB_HASH_LISTPACK)
+_LISTPACK: Final = TYPE.form(RDB_HASH_LISTPACK)
+_FEW: Final = TYPE.form(RDB_HASH)
+_FULL: Final = TYPE.form(RDB_HASH, full=True)
 
 
 def born_packed(argv: list[bytes], limits: Limits) -> Packed | None:
     """A new hash of the fields and values from argv[2] on, packed at once. None if it would not be
     small, or has few fields, or one of them twice."""
     count = len(argv) // 2 - 1
-    if not BORN_PACKED <= count <= min(limits.hash_max_listpack_entries, MOST_PACKED):
+    if not BORN_PACKED <= count <= MOST_PACKED:
         return None
     items = argv[2:]
-    if listpack.longest(items) > limits.hash_max_listpack_value:
-        return None
     if len(set(items[::2])) != count:
         return None
-    packed = listpack.encode(items)
-    return _FORM.cls(plain_string(packed)) if len(packed) < LONGEST_SPAN else None
+    longest = listpack.longest(items)
+    if count <= limits.hash_max_listpack_entries and longest <= limits.hash_max_listpack_value:
+        packed = listpack.encode(items)
+        return _LISTPACK.cls(plain_string(packed)) if len(packed) < LONGEST_SPAN else None
+    payload = packed_strings(count, items)
+    return None if payload is None else _FULL.cls(payload)

@@ -42,12 +42,13 @@ class Hash(Value):
             self._fields = Table.of(items.items())
         else:
             self._fields = items.copy()
-        if (
-            len(items) > max_entries
-            or max(map(len, items), default=0) > max_value
-            or max(map(len, items.values()), default=0) > max_value
-        ):
+        if len(items) > max_entries:
             self.encoding = HASHTABLE
+        else:
+            for field, value in items.items():
+                if len(field) > max_value or len(value) > max_value:
+                    self.encoding = HASHTABLE
+                    break
         return self
 
     def copy(self) -> Hash:

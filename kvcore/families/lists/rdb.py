@@ -161,12 +161,13 @@ def _small(value: List) -> bool:
     return len(value) <= MOST_PACKED and 0 < value.weight() <= LONGEST_SPAN
 
 
-def _take(code: int, reader: Reader, limits: Limits) -> bytes | None:
+def _take(code: int, reader: Reader, limits: Limits) -> Packed | None:
     """One node, which is a listpack."""
     if code != RDB_LIST_QUICKLIST_2:
         return None
     fill = limits.list_max_listpack_size
-    return reader.span_listpack(_ONE_NODE, max_count(fill), max_bytes(fill))
+    payload = reader.span_listpack(_ONE_NODE, max_count(fill), max_bytes(fill))
+    return None if payload is None else _FORM.cls(payload)
 
 
 # The rest of the record ---------------------------------------------------------------------------

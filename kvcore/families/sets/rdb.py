@@ -16,9 +16,9 @@ from typing import Final
 from kvcore import digest
 from kvcore.codec import intset, listpack
 from kvcore.codec.numbers import parse_int
-from kvcore.codec.rdb import LONGEST_SPAN, SINCE, Reader, Writer, plain_string
+from kvcore.codec.rdb import LONGEST_SPAN, SINCE, Reader, Writer, packed_strings, plain_string
 from kvcore.datatype import BORN_PACKED, MOST_PACKED, DataType, Limits
-from kvcore.families.sets.value import HASHTABLE, INTSET, LISTPACK, Set, build
+from kvcore.families.sets.value import INTSET, LISTPACK, Set, build
 from kvcore.packed import Packed
 
 RDB_SET: Final = 2
@@ -27,7 +27,6 @@ RDB_SET_LISTPACK: Final = 20
 
 _REWRITTEN_TOGETHER: Final = 64
 _INTSET_HEADER: Final = 8
-_LONGEST_COUNT: Final = 63  # that a length of one byte tells
 
 
 def _rdb_code(value: Set, version: int) -> int:
@@ -88,25 +87,31 @@ def _load(code: int, reader: Reader, limits: Limits) -> Set:
 
 
 def _small(value: Set) -> bool:
-    if value.encoding == HASHTABLE or len(value) > MOST_PACKED or value.weight() > LONGEST_SPAN:
+    if len(value) > MOST_PACKED or value.weight() > LONGEST_SPAN:
         return False
-    # Integers alone would come back as an intset.
-    return value.encoding == INTSET or not value.all_integers()
+    # Of a listpack, integers alone would come back as an intset.
+    return value.encoding != LISTPACK or not value.all_integers()
 
 
-def _take(code: int, reader: Reader, limits: Limits) -> bytes | None:
-    """An intset, or few and short members one by one, as Redis 7.0 writes them. Not a listpack:
-    what lies packed is saved as it lies, and before Redis 7.2 none could load it."""
+def _take(code: int, reader: Reader, limits: Limits) -> Packed | None:
+    """An intset, or few members one by one, as Redis 7.0 writes them. Not a listpack: what lies
+    packed is saved as it lies, and before Redis 7.2 none could load it."""
     if code == RDB_SET_INTSET:
-        if reader.peek() == _INTSET_HEADER:  # empty
+        if reader.count() == _INTSET_HEADER:  # empty
             return None
-        return reader.span(b"", 1, _INTSET_HEADER + 2 * limits.set_max_intset_entries)
-    if code != RDB_SET:
+        payload = reader.span(b"", 1, _INTSET_HEADER + 2 * limits.set_max_intset_entries)
+        return None if payload is None else _INTSET.cls(payload)
+    count = reader.count()
+    if code != RDB_SET or not 0 < count <= MOST_PACKED:
         return None
-    count = reader.peek()
-    if not 0 < count <= min(_LONGEST_COUNT, limits.set_max_listpack_entries):
+    payload = reader.span_strings(count, limits.set_max_listpack_value)
+    if payload is None:
         return None
-    return reader.span(bytes([count]), count, limits.set_max_listpack_value)
+    full = reader.over or count > limits.set_max_listpack_entries
+    if not reader.words and (full or count > limits.set_max_intset_entries):
+        reader.give_back(payload)  # it may be an intset, or not: that is for `_load` to find out
+        return None
+    return (_FULL if full else _FEW).cls(payload)
 
 
 def _rewrite(key: bytes, value: Set) -> Iterator[list[bytes]]:
@@ -146,32 +151,35 @@ TYPE = DataType(
 )
 
 
-_OF_INTEGERS: Final = TYPE.form(RDB_SET_INTSET)
-_OF_STRINGS: Final = TYPE.form(RDB_SET)
+_INTSET: Final = TYPE.form(RDB_SET_INTSET)
+_FEW: Final = TYPE.form(RDB_SET)
+_FULL: Final = TYPE.form(RDB_SET, full=True)
 
 
 def born_packed(argv: list[bytes], limits: Limits) -> Packed | None:
     """A new set of the members from argv[2] on, packed at once. None if it would not be small, or
     has few members, or one of them comes twice."""
     count = len(argv) - 2
-    if not BORN_PACKED <= count <= min(limits.set_max_intset_entries, MOST_PACKED):
+    if not BORN_PACKED <= count <= MOST_PACKED:
         return None
     members = argv[2:]
     if len(set(members)) != count:
         return None
-    numbers = _integers(members)
-    if numbers is not None:
-        numbers.sort()
-        return _OF_INTEGERS.cls(plain_string(intset.encode(numbers)))
-    if count > limits.set_max_listpack_entries:
-        return None
-    if listpack.longest(members) > limits.set_max_listpack_value:
-        return None
-    writer = Writer(compress=False)
-    writer.length(count)
-    for member in members:
-        writer.string(member)
-    return _OF_STRINGS.cls(writer.getvalue()) if writer.written <= LONGEST_SPAN else None
+    form = _FULL
+    if count <= limits.set_max_intset_entries:
+        numbers = _integers(members)
+        if numbers is not None:
+            numbers.sort()
+            return _INTSET.cls(plain_string(intset.encode(numbers)))
+    if (
+        count <= limits.set_max_listpack_entries
+        and listpack.longest(members) <= limits.set_max_listpack_value
+    ):
+        if count > limits.set_max_intset_entries:
+            return None  # which it is depends on their order
+        form = _FEW
+    payload = packed_strings(count, members)
+    return None if payload is None else form.cls(payload)
 
 
 def _integers(members: list[bytes]) -> list[int] | None:

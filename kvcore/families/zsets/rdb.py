@@ -116,15 +116,21 @@ def _numbers(texts: list[bytes]) -> list[float]:
 
 
 def _small(value: ZSet) -> bool:
-    return (
-        value.encoding == LISTPACK and len(value) <= MOST_PACKED and value.weight() <= LONGEST_SPAN
-    )
+    return len(value) <= MOST_PACKED and value.weight() <= LONGEST_SPAN
 
 
-def _take(code: int, reader: Reader, limits: Limits) -> bytes | None:
-    if code != RDB_ZSET_LISTPACK:
+def _take(code: int, reader: Reader, limits: Limits) -> Packed | None:
+    if code == RDB_ZSET_LISTPACK:
+        payload = reader.span_listpack(b"", 2 * limits.zset_max_listpack_entries)
+        return None if payload is None else _LISTPACK.cls(payload)
+    count = reader.count()
+    if code != RDB_ZSET_2 or not 0 < count <= MOST_PACKED:
         return None
-    return reader.span_listpack(b"", 2 * limits.zset_max_listpack_entries)
+    payload = reader.span_strings(count, limits.zset_max_listpack_value, 8)
+    if payload is None:
+        return None
+    full = reader.over or count > limits.zset_max_listpack_entries
+    return (_FULL if full else _FEW).cls(payload)
 
 
 def _rewrite(key: bytes, value: ZSet) -> Iterator[list[bytes]]:
@@ -174,20 +180,36 @@ TYPE = DataType(
 )
 
 
-_FORM: Final = TYPE.form(RDB_ZSET_LISTPACK)
+_LISTPACK: Final = TYPE.form(RDB_ZSET_LISTPACK)
+_FEW: Final = TYPE.form(RDB_ZSET_2)
+_FULL: Final = TYPE.form(RDB_ZSET_2, full=True)
 
 
 def born_packed(members: list[bytes], scores: list[float], limits: Limits) -> Packed | None:
     """A new sorted set of these members, packed at once. None if it would not be small, or has few
     members, or one of them comes twice."""
     count = len(members)
-    if not BORN_PACKED <= count <= min(limits.zset_max_listpack_entries, MOST_PACKED):
+    if not BORN_PACKED <= count <= MOST_PACKED or len(set(members)) != count:
         return None
-    if listpack.longest(members) > limits.zset_max_listpack_value or len(set(members)) != count:
-        return None
+    if (
+        count > limits.zset_max_listpack_entries
+        or listpack.longest(members) > limits.zset_max_listpack_value
+    ):
+        return _born_full(members, scores)
     entries: list[bytes] = []
     for score, member in sorted(zip(scores, members)):
         entries.append(member)
         entries.append(spell_packed(score))
     packed = listpack.encode(entries)
-    return _FORM.cls(plain_string(packed)) if len(packed) < LONGEST_SPAN else None
+    return _LISTPACK.cls(plain_string(packed)) if len(packed) < LONGEST_SPAN else None
+
+
+def _born_full(members: list[bytes], scores: list[float]) -> Packed | None:
+    if 0.0 in scores:
+        return None  # the sign depends on whether the set was a listpack when it came
+    writer = Writer(compress=False)
+    writer.length(len(members))
+    for score, member in sorted(zip(scores, members), reverse=True):
+        writer.string(member)
+        writer.double(score)
+    return _FULL.cls(writer.getvalue()) if writer.written <= LONGEST_SPAN else None
