@@ -23,6 +23,7 @@ from kvcore.cli.terminal import (
     say_json,
     warn,
 )
+from kvcore.codec.rdb import VERSION, WRITTEN
 from kvcore.errors import CorruptData
 from kvcore.lock import NAME as LOCK
 from kvcore.lock import FolderLock
@@ -150,8 +151,12 @@ def _free_name(path: str) -> str:
 
 
 class _Salvage(Plan):
+    version = (
+        VERSION  # as the damaged file has it, if that can be written: it may be for an old Redis
+    )
+
     def write(self, append: output.Append, watch: Watch) -> None:
-        out = output.RdbOutput(append)
+        out = output.RdbOutput(append, self.version)
         with contextlib.suppress(CorruptData):
             offline.Rdb(self.path).each(out.put, watch)
         out.finish()
@@ -164,6 +169,8 @@ def _plan_rdb(source: offline.Rdb) -> Plan:
     with progress(f"Checking {source.path}") as watch:
         report = examine_rdb(source, watch)
     error = report.error
+    if report.contents.version in WRITTEN:
+        plan.version = report.contents.version
     if error is None:
         return plan
     if type(error) is not CorruptData:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import shutil
 import sys
 from pathlib import Path
@@ -164,3 +165,13 @@ def test_a_folder_that_a_store_has_open_is_left_alone(tmp_path: Path, run: Run) 
 def test_other_files_are_refused(name: str, tmp_path: Path, run: Run) -> None:
     (tmp_path / "a.jsonl").write_bytes(b"")
     assert run("repair", "--yes", tmp_path / name).code == 3
+
+
+@pytest.mark.parametrize("version", [9, 10, 11, 12])
+def test_a_repaired_snapshot_is_for_the_same_redis(folder: Path, run: Run, version: int) -> None:
+    path = folder / "old.rdb"
+    assert run("convert", folder / "dump.rdb", path, "--rdb-version", version).code == 0
+    os.truncate(path, path.stat().st_size // 2)
+    assert run("repair", path, "--yes").code == 0
+    assert path.read_bytes().startswith(b"REDIS%04d" % version)
+    assert run("check", path).code == 0
