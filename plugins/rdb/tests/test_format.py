@@ -212,7 +212,7 @@ def test_functions_are_skipped_with_a_warning() -> None:
     found, contents = read(HEADER + code + code + pair(b"k", b"v") + END)
     assert found == {(0, b"k"): (b"v", -1)}
     assert contents.functions == 2
-    assert any("2 libraries" in line for line in contents.warnings())
+    assert any("skipped (2)" in line for line in contents.warnings())
 
 
 def test_functions_of_release_candidates_are_refused() -> None:

@@ -221,7 +221,7 @@ class Contents:
         found = [f"rdbLoadObject skipping empty key: {key!r}" for key in self.skipped]
         if self.functions:
             found.append(
-                f"{self.functions} libraries of Redis functions were skipped: they are not "
+                f"Libraries of Redis functions were skipped ({self.functions}): they are not "
                 "supported, and what is saved from now on is without them"
             )
         if self.version >= 5 and not self.checked:
