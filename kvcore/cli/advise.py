@@ -12,6 +12,8 @@ LOSS: Final = ("nothing", "seconds", "minutes", "everything")
 RESTART: Final = ("fast", "any")
 WRITES: Final = ("few", "many")
 
+_FIGURES: Final = "What each policy costs and loses, measured: docs/which-policy.md of kvcore"
+
 _QUESTIONS: Final = {
     "loss": "How much of what was written may a crash lose?",
     "restart": "How fast must it be back after a restart?",
@@ -27,7 +29,8 @@ _QUESTIONS: Final = {
 def command(loss: str | None, restart: str | None, writes: str | None, as_json: bool) -> int:
     """Choose a persistence: asks what no option answers, and prints lines for kvcore.conf.
 
-    Questions go to standard error, so `kvcore advise > kvcore.conf` works.
+    Questions go to standard error, so `kvcore advise > kvcore.conf` works. The figures behind the
+    advice are in docs/which-policy.md.
     """
     loss = loss or _ask("loss", LOSS)
     if loss == "everything":  # then nothing is written, and the rest does not matter
@@ -39,6 +42,7 @@ def command(loss: str | None, restart: str | None, writes: str | None, as_json: 
         say_json({name: value for name, value, _ in lines})
         return OK
     say(f"# kvcore advise --loss {loss} --restart {restart} --writes {writes}")
+    say(f"# {_FIGURES}")
     for name, value, why in lines:
         say(f"\n# {why}\n{name} {value}" if why else f"{name} {value}")
     return OK
