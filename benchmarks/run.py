@@ -20,6 +20,7 @@ import files
 import growth
 import memory
 import per_request
+import policies
 import snapshots
 from report import Effort, Part, Run, arguments, markdown, progress, surroundings, verdicts, write
 
@@ -32,6 +33,7 @@ PARTS: dict[str, Run] = {
     "growth": growth.run,
     "snapshots": snapshots.run,
     "durability": durability.run,
+    "policies": policies.run,
 }
 
 
