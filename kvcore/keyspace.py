@@ -210,6 +210,15 @@ class Database:
         if keyspace.listeners:
             keyspace.tell(self.index, event, key)
 
+    def changed_all(self, keys: list[bytes], event: str) -> None:
+        """`changed` for each of these keys."""
+        keyspace = self.keyspace
+        if self.watched or keyspace.tracking or keyspace.listeners:
+            for key in keys:
+                self.changed(key, event)
+        else:
+            keyspace.dirty += len(keys)
+
     def touch(self, key: bytes) -> None:
         """Break the WATCHes on a key."""
         watchers = self.watched.get(key)

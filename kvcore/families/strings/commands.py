@@ -343,9 +343,10 @@ def _pairs(argv: list[bytes], name: str) -> None:
 
 
 def _set_all(db: Database, argv: list[bytes]) -> None:
-    for i in range(1, len(argv), 2):
-        db.set(argv[i], argv[i + 1])
-        db.changed(argv[i], "set")
+    keys = argv[1::2]
+    for key, value in zip(keys, argv[2::2]):
+        db.set(key, value)
+    db.changed_all(keys, "set")
 
 
 @command("MSET", -3, "write denyoom", keys=(1, -1, 2), since="1.0.1", complexity="O(N)")
