@@ -95,6 +95,7 @@ class Instance(Host):
         self.last_save = int(self.started)
         self.port = 0
         self.on_shutdown: Callable[[], None] | None = None
+        self.on_restart: Callable[[float], None] | None = None
         self.on_fork: list[Callable[[], None]] = []
         self.on_fatal: Callable[[str], None] | None = None
         self.info_sections: dict[str, Callable[[], dict[str, object]]] = {}

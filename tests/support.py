@@ -138,7 +138,7 @@ class RedisServer:
                 self.port = _free_port()
                 self._launch(output)
                 try:
-                    return self._wait_until_ready()
+                    return self.wait_until_ready()
                 except ServerExited as error:
                     # Another process may have taken the port since we looked.
                     taken = "already in use" in error.log.lower()
@@ -161,7 +161,8 @@ class RedisServer:
             start_new_session=True,  # a group of its own: kill() reaches a save in the background
         )
 
-    def _wait_until_ready(self) -> None:
+    def wait_until_ready(self) -> None:
+        """Until it answers; raises ServerExited if it ends instead."""
         deadline = time.monotonic() + READY_SECONDS
         while time.monotonic() < deadline:
             if (returncode := self._process.poll()) is not None:

@@ -13,7 +13,7 @@ from kvcore.codec.glob import glob_match
 from kvcore.codec.numbers import parse_float, parse_int
 from kvcore.codec.rdb import Writer
 from kvcore.command import Family, help_text
-from kvcore.errors import NO_SUCH_KEY, CommandError, CorruptData, PersistenceError
+from kvcore.errors import NO_SUCH_KEY, NOT_AN_INTEGER, CommandError, CorruptData, PersistenceError
 from kvcore.session import IS_LOADING, Session
 
 command = Family("server")
@@ -130,6 +130,26 @@ def _load_again(session: Session, failure: str, *, save: bool, flush: bool, merg
         session.keyspace.propagate(session.db.index)
 
 
+def _restart(session: Session, argv: list[bytes]) -> object:
+    """RESTART: as after SHUTDOWN. CRASH-AND-RECOVER: as after kill -9."""
+    instance = session.engine.instance
+    milliseconds = parse_int(argv[2]) if len(argv) > 2 else 0
+    if milliseconds is None:
+        raise CommandError(NOT_AN_INTEGER)
+    try:
+        if instance.on_restart is None:
+            raise PersistenceError("an embedded store cannot be started again from within")
+        if argv[1].upper() == b"RESTART":
+            instance.shutdown()
+    except PersistenceError as error:
+        log.error("The server cannot be restarted", error=str(error))
+        raise CommandError("ERR failed to restart the server. Check server logs.") from error
+    instance.on_restart(max(0, milliseconds) / 1000)
+    session.closing = True
+    session.silent = 1  # the connection ends, which tells of it
+    return "OK"
+
+
 def _stringmatch_len(session: Session, argv: list[bytes]) -> object:
     size = parse_int(argv[2])
     if size is None or not 0 <= size <= _MAX_STRING:
@@ -146,18 +166,22 @@ _ANY: Final = 1 << 31
 
 # name -> function, and how many arguments it takes at least and at most.
 _SUBCOMMANDS: Final[dict[bytes, tuple[Callable[[Session, list[bytes]], object], int, int]]] = {
+    b"CRASH-AND-RECOVER": (_restart, 0, 1),
     b"DIGEST": (_digest, 0, 0),
     b"DIGEST-VALUE": (_digest_value, 0, _ANY),
     b"HELP": (_help, 0, 0),
     b"LOADAOF": (_loadaof, 0, 0),
     b"OBJECT": (_object, 1, 1),
     b"RELOAD": (_reload, 0, _ANY),
+    b"RESTART": (_restart, 0, 1),
     b"SET-ACTIVE-EXPIRE": (_set_active_expire, 1, 1),
     b"SLEEP": (_sleep, 1, 1),
     b"STRINGMATCH-LEN": (_stringmatch_len, 2, 2),
 }
 
 _HELP: Final = """
+CRASH-AND-RECOVER [<milliseconds>]
+    Crash the server and start it again after <milliseconds> delay.
 DIGEST
     Output a hex signature representing the current DB content.
 DIGEST-VALUE <key> [<key> ...]
@@ -172,6 +196,8 @@ RELOAD [option ...]
     * NOFLUSH: the existing database will not be removed before load, but
       conflicting keys will be refused.
     * NOSAVE: the database will be loaded from what is on disk already.
+RESTART [<milliseconds>]
+    Graceful restart: save, and start again after <milliseconds> delay.
 SET-ACTIVE-EXPIRE <0|1>
     Setting it to 0 disables expiring keys in background when they are not
     accessed (otherwise the Redis behavior). Setting it to 1 reenables back the

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import sys
+import time
 
 from kvcore.config import Config
 from kvcore.errors import ConfigError
@@ -21,6 +23,15 @@ def daemonize() -> None:
         os.dup2(null, fd)
     if null > 2:
         os.close(null)
+
+
+def restart(config: Config, seconds: float) -> None:
+    """Become a new process of the same number and the same command line. Raises OSError."""
+    time.sleep(seconds)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os.chdir(config.start_directory)
+    os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
 
 
 def enter_data_folder(config: Config) -> None:

@@ -64,7 +64,11 @@ def _serve(config: Config) -> int:
         unserved = config.unserved()
         if unserved:
             log.warning("Known directives without a meaning here, ignored", names=unserved)
-        return main_loop(Server(instance))
+        server = Server(instance)
+        code = main_loop(server)
+        if server.restart_after >= 0:
+            process.restart(config, server.restart_after)
+        return code
     except (KvcoreError, OSError) as error:
         log.critical(f"Fatal error, can't start: {error}")
         if isinstance(error, ConfigError) and error.line:

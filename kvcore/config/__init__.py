@@ -72,7 +72,7 @@ class Config:
         self._hold_unknown = hold_unknown
         self._held: list[Line] = []
         self.add(OPTIONS)
-        self._start_directory = self._values["dir"] = _working_directory()
+        self.start_directory = self._values["dir"] = _working_directory()
         self.add(extra)
 
     # --- Values -----------------------------------------------------------------------------
@@ -384,7 +384,7 @@ class Config:
         document = Document(text)
         alone = Config(self._declared)
         # A relative directory counts from where the process started, not from where it is.
-        alone._values["dir"] = self._start_directory
+        alone._values["dir"] = self.start_directory
         broken: set[str] = set()
         for number, raw in enumerate(text.split(b"\n"), 1):
             try:

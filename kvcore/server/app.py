@@ -51,6 +51,7 @@ Replies = list[tuple[Connection, list[bytes], bool]]
 class Server:
     """Serves one instance until a signal, SHUTDOWN or a fatal error; see `run`.
 
+    ``restart_after``  seconds after which whoever ran it shall start it again; -1: not at all
     ``limits``  (hard bytes, soft bytes, seconds) of client-output-buffer-limit normal
     """
 
@@ -72,6 +73,7 @@ class Server:
         self._trouble = ""
         self._failed = False
         self._closing = False
+        self.restart_after = -1.0
 
     async def run(self) -> int:
         """Listen, load, serve; returns the exit code. Raises KvcoreError if it cannot start."""
@@ -105,6 +107,7 @@ class Server:
     def _take_part(self) -> None:
         instance = self.instance
         instance.on_shutdown = lambda: self._leave(0)
+        instance.on_restart = self._restart
         instance.on_fatal = lambda reason: self._leave(1)
         instance.on_fork.append(self._close_sockets_in_child)
 
@@ -386,6 +389,13 @@ class Server:
         for connection in self.connections.values():
             if not connection.transport.is_closing():
                 connection.transport.pause_reading()
+
+    def _restart(self, seconds: float) -> None:
+        self.restart_after = seconds
+        child = self.instance.active_child
+        if child is not None:
+            child.kill()
+        self._leave(0)
 
     async def _close(self) -> None:
         self._closing = True

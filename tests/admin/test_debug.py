@@ -7,8 +7,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import redis
 
 import kvcore
+from kvcore import CommandError
 from tests.scripts import Connection, Failure, Status
 from tests.support import start_kvcore, start_redis
 
@@ -118,3 +120,46 @@ def test_patterns_of_any_size_match_in_no_time(open_store: Open) -> None:
         for size in ("-1", "x", 1 << 40):
             with pytest.raises(kvcore.CommandError, match=r"^ERR value is out of range"):
                 store.execute("DEBUG", "STRINGMATCH-LEN", size, "a")
+
+
+# Starting again -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("how", "kept"), [("RESTART", True), ("CRASH-AND-RECOVER", False)])
+def test_a_server_starts_again_with_its_number(tmp_path: Path, how: str, kept: bool) -> None:
+    with start_kvcore(tmp_path, "--persistence", "rdb", "--save", "3600 1") as server:
+        client = server.client()
+        client.set("saved", 1)
+        client.save()
+        client.set("k", 1)
+        client.config_set("rdb-key-save-delay", 100_000_000)
+        client.bgsave()
+        client.config_set("rdb-key-save-delay", 0)
+        run_id = client.info("server")["run_id"]
+        with pytest.raises(redis.ConnectionError):
+            client.execute_command("DEBUG", how, 10)
+        server.wait_until_ready()
+        info = server.client().info("server")
+        assert info["run_id"] != run_id
+        assert info["process_id"] == server.pid
+        expected = [b"k", b"saved"] if kept else [b"saved"]
+        assert sorted(server.client().keys("*")) == expected
+        assert not list(tmp_path.glob("temp-*"))
+
+
+def test_a_restart_that_would_lose_data_is_refused(tmp_path: Path) -> None:
+    with start_kvcore(tmp_path, "--persistence", "rdb", "--save", "3600 1") as server:
+        client = server.client()
+        client.set("k", 1)
+        (tmp_path / "dump.rdb").mkdir()
+        with pytest.raises(redis.ResponseError, match="failed to restart the server"):
+            client.execute_command("DEBUG", "RESTART")
+        (tmp_path / "dump.rdb").rmdir()
+        with pytest.raises(redis.ResponseError, match="not an integer"):
+            client.execute_command("DEBUG", "RESTART", "x")
+        assert client.get("k") == b"1"
+
+
+def test_an_embedded_store_does_not_restart_its_program(open_store: Open) -> None:
+    with open_store("none") as store, pytest.raises(CommandError, match="failed to restart"):
+        store.execute("DEBUG", "RESTART")

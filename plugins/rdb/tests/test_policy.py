@@ -184,6 +184,20 @@ def dawdle(view: View, progress: Callable[[int], None]) -> None:
 
 
 @either_way
+def test_a_background_save_can_be_cancelled(open_store: Opener, tmp_path: Path) -> None:
+    store = open_store(rdb_key_save_delay=100_000_000)
+    idle = "-ERR Background saving is currently not in progress or scheduled"
+    assert store.do("BGSAVE", "CANCEL") == idle
+    store.set("k")
+    store.do("BGSAVE")
+    assert store.do("BGSAVE", "cancel") == "Background saving cancelled"
+    assert store.do("BGSAVE", "CANCEL") == idle
+    assert store.info("last_bgsave_status") == "ok"
+    assert store.info("bgsave_in_progress") == 0
+    assert [path.name for path in tmp_path.glob("*.rdb")] == []
+    assert store.do("SET", "k", "w") == "OK"
+
+
 def test_beside_another_child(open_store: Opener) -> None:
     """As while the log is rewritten: BGSAVE waits if told to, SAVE needs no child."""
     store = open_store()

@@ -292,7 +292,10 @@ class RdbPersistence(Persistence):
 
     def bgsave_command(self, ctx: object, argv: list[bytes]) -> object:
         """Asynchronously saves the database(s) to disk."""
-        schedule = len(argv) == 2 and argv[1].upper() == b"SCHEDULE"
+        option = argv[1].upper() if len(argv) == 2 else b""
+        if option == b"CANCEL":
+            return self._cancel()
+        schedule = option == b"SCHEDULE"
         if len(argv) > 1 and not schedule:
             raise CommandError(SYNTAX)
         if self._child is not None:
@@ -308,6 +311,18 @@ class RdbPersistence(Persistence):
         except PersistenceError:
             raise CommandError("ERR") from None
         return "Background saving started"
+
+    def _cancel(self) -> object:
+        """BGSAVE CANCEL, of Valkey 8.1."""
+        if self._child is not None:
+            self.host.log.info("Background saving will be aborted due to user request")
+            self._end_child()
+            return "Background saving cancelled"
+        if self._scheduled:
+            self.host.log.info("Scheduled background saving will be cancelled due to user request")
+            self._scheduled = False
+            return "Scheduled background saving cancelled"
+        raise CommandError("ERR Background saving is currently not in progress or scheduled")
 
     def lastsave_command(self, ctx: object, argv: list[bytes]) -> object:
         """Returns the Unix timestamp of the last successful save to disk."""

@@ -403,7 +403,7 @@ def _check(reader: Reader, contents: Contents, checksum: bool) -> None:
         return
     if checksum and found != expected:
         raise reader.fail(
-            f"wrong checksum: {expected:016x} is written here, the data gives {found:016x}",
+            f"RDB CRC error: {expected:016x} is written here, the data gives {found:016x}",
             offset=start,
         )
     contents.checked = True
