@@ -329,8 +329,8 @@ def part(
         "Which policy for whom: figures",
         "SETs of redis-benchmark to 100,000 keys, the best of several rounds; restart and size of "
         "files as described in `benchmarks/policies.py`. A power failure is simulated: what was "
-        "not synced is gone, at the worst of many moments. `rdb` and `hybrid` have Redis' save points (`3600 1 300 100 60 "
-        "10000`), `everysec` and `always` are values of `appendfsync`.",
+        "not synced is gone, at the worst of many moments. `rdb` and `hybrid` have Redis' save "
+        "points (`3600 1 300 100 60 10000`), `everysec` and `always` are values of `appendfsync`.",
         [],
         tables,
         charts,
