@@ -30,6 +30,7 @@ HOT = [
     "kvcore/engine.py",
     "kvcore/session.py",
     "kvcore/load.py",
+    "kvcore/store.py",
     "kvcore/server/connection.py",
     "kvcore/server/app.py",
     "kvcore/families/*/*.py",

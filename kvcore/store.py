@@ -84,24 +84,32 @@ class Store:
             instance.release()
             raise
         self._session = Session(instance.engine)
-        self._thread = threading.Thread(target=self._run, name="kvcore", daemon=True)
+        self._ticker = threading.Thread(target=self._run, name="kvcore", daemon=True)
         if tick:
-            self._thread.start()
+            self._ticker.start()
 
     # Commands ---------------------------------------------------------------------------------
 
     def execute(self, *args: Argument) -> Any:
         """Run one command: ``store.execute("SET", "k", "v")``; raises CommandError."""
-        argv = [encode(arg) for arg in args]
+        return self._call([encode(arg) for arg in args])
+
+    def _call(self, argv: list[bytes]) -> Any:
+        instance = self._instance
         with self._lock:
-            self._check()
+            if instance.closed or self._broken:
+                self._check()
             session = self._session
             session.keyspace.tick()
-            reply = plain(session.execute(argv))
-            durable = self._flush()
+            reply = session.answer(argv)
+            durable = self._flush() if instance.engine.unflushed else None
         if durable is not None:
             self._wait(durable)
-        return reply.wait() if isinstance(reply, Later) else reply
+        if type(reply) is bytes or reply is None:
+            return reply
+        if isinstance(reply, CommandError):
+            raise reply
+        return reply.wait() if isinstance(reply, Later) else plain(reply)
 
     def transaction(self, *commands: Iterable[Argument]) -> list[Any]:
         """Run commands as one transaction (MULTI … EXEC): all of them are durable, or none.
@@ -129,12 +137,12 @@ class Store:
 
     def get(self, key: Argument) -> bytes | None:
         """GET; None if the key is absent."""
-        value: bytes | None = self.execute(b"GET", key)
+        value: bytes | None = self._call([b"GET", key if type(key) is bytes else encode(key)])
         return value
 
     def set(self, key: Argument, value: Argument) -> None:
         """SET."""
-        self.execute(b"SET", key, value)
+        self._call([b"SET", encode(key), encode(value)])
 
     def delete(self, *keys: Argument) -> int:
         """DEL; returns how many keys there were."""
@@ -224,8 +232,8 @@ class Store:
                 return
             self._instance.shutdown(save)
             self._stop.set()
-        if self._thread.is_alive() and threading.current_thread() is not self._thread:
-            self._thread.join()
+        if self._ticker.is_alive() and threading.current_thread() is not self._ticker:
+            self._ticker.join()
 
     def tick(self, now: float | None = None) -> None:
         """Housekeeping; ``now`` (Unix seconds) instead of the clock. Closed stores do nothing.

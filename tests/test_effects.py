@@ -35,14 +35,15 @@ Data = dict[tuple[int, bytes], tuple[bytes, int]]
 
 
 def data_of(store: kvcore.Store) -> Data:
-    """(database, key) -> (DUMP's answer, expiry): all that a store holds."""
+    """(database, key) -> (digest of its value, expiry): all that a store holds."""
     keyspace = store.instance.keyspace
     data: Data = {}
     for db, key, _ in keyspace.walk():
         store.execute("SELECT", db.index)
-        payload = store.execute("DUMP", key)
-        if payload is not None:  # else it has just expired
-            data[db.index, key] = (payload, db.expiry(key))
+        # Not DUMP: the same value has more than one spelling, as it lies or compressed.
+        (digest,) = store.execute("DEBUG", "DIGEST-VALUE", key)
+        if store.execute("EXISTS", key):  # else it has just expired
+            data[db.index, key] = (digest, db.expiry(key))
     store.execute("SELECT", 0)
     return data
 
