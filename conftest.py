@@ -10,6 +10,8 @@ from hypothesis import settings
 
 from tests.support import RedisServer, start_redis
 
+pytest_plugins = ["tests.behaviours"]
+
 # No deadline: a stalled machine is no failure. With CI set every run draws the same examples,
 # so that a red run is due to the change; people's runs keep looking for new ones.
 settings.register_profile("dev", deadline=None, print_blob=True)

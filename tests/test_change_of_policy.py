@@ -91,6 +91,13 @@ def files(folder: Path) -> list[str]:
 # Any pair -------------------------------------------------------------------------------------
 
 
+@pytest.mark.behaviour(
+    "CONFIG SET persistence", "any pair: everything is on disk before the reply; also a stranger’s"
+)
+@pytest.mark.behaviour("persistence", "can be changed while the store runs")
+@pytest.mark.behaviour(
+    "never silently empty", "a change that was not written back: found, or refused"
+)
 @pytest.mark.parametrize("first", POLICIES)
 @pytest.mark.parametrize("second", POLICIES)
 def test_a_policy_that_takes_over_has_everything_at_once(
@@ -126,6 +133,7 @@ def test_a_policy_that_takes_over_has_everything_at_once(
         assert (first, second) == ("rdb", "none") or digest(store) == expected, source
 
 
+@pytest.mark.behaviour("CONFIG SET persistence", "later writes are kept as the new one promises")
 @pytest.mark.parametrize("first", POLICIES)
 @pytest.mark.parametrize("second", [policy for policy in POLICIES if policy not in ("none", "rdb")])
 def test_what_is_written_after_a_change_is_kept_as_the_new_one_promises(
@@ -145,6 +153,7 @@ def test_what_is_written_after_a_change_is_kept_as_the_new_one_promises(
         assert store.get("n") == b"2"
 
 
+@pytest.mark.behaviour("CONFIG SET persistence", "back and forth leaves no litter")
 @pytest.mark.parametrize("cycle", [("hybrid", "rdb"), ("aof", "none", "hybrid"), ("sqlite", "aof")])
 def test_changes_back_and_forth_keep_the_last_word_and_leave_no_litter(
     tmp_path: Path, cycle: tuple[str, ...]
@@ -168,6 +177,8 @@ def test_changes_back_and_forth_keep_the_last_word_and_leave_no_litter(
 # appendonly -----------------------------------------------------------------------------------
 
 
+@pytest.mark.behaviour("appendonly", "turns the log on and off")
+@pytest.mark.behaviour("CONFIG SET appendonly", "rdb becomes hybrid, none aof; no makes either rdb")
 @pytest.mark.parametrize(
     ("policy", "value", "then"),
     [
@@ -195,6 +206,7 @@ def test_appendonly_turns_the_log_on_and_off(
             assert store.get("k") == b"1"
 
 
+@pytest.mark.behaviour("CONFIG REWRITE", "a redis.conf stays one; the next start finds the data")
 def test_a_configuration_of_redis_stays_one(tmp_path: Path) -> None:
     file = tmp_path / "redis.conf"
     file.write_text('save ""\nappendonly no\n')
@@ -211,6 +223,7 @@ def test_a_configuration_of_redis_stays_one(tmp_path: Path) -> None:
         assert server.client().info("persistence")["aof_enabled"] == 1
 
 
+@pytest.mark.behaviour("appendonly", "a change that was not written back loses nothing")
 def test_without_a_rewritten_configuration_the_data_is_found_too(tmp_path: Path) -> None:
     with start_kvcore(tmp_path) as server:
         server.client().config_set("appendonly", "yes")
@@ -231,6 +244,7 @@ def refusal(store: Store, *words: str) -> str:
     return str(refused.value)
 
 
+@pytest.mark.behaviour("CONFIG SET persistence", "what cannot be meant is one clear error")
 def test_what_cannot_be_meant_is_refused_in_a_sentence(tmp_path: Path) -> None:
     with open_store(tmp_path, "journal") as store:
         failed = "ERR CONFIG SET failed (possibly related to argument"
@@ -262,6 +276,7 @@ def _refuse(value: object) -> None:
     raise ConfigError("no")
 
 
+@pytest.mark.behaviour("CONFIG SET persistence", "refused within a transaction")
 def test_half_a_transaction_is_in_neither(tmp_path: Path) -> None:
     with open_store(tmp_path, "aof") as store:
         replies = store.transaction(
@@ -424,6 +439,7 @@ PAIRS = [
 ]
 
 
+@pytest.mark.behaviour("change of policy", "wherever the disk fails: one of the two has everything")
 @pytest.mark.parametrize("lasting", [False, True])
 @pytest.mark.parametrize(("first", "second"), PAIRS)
 def test_wherever_the_disk_fails_one_of_the_two_has_everything(
@@ -468,6 +484,7 @@ def test_wherever_the_disk_fails_one_of_the_two_has_everything(
     pytest.fail("there was no end of steps")
 
 
+@pytest.mark.behaviour("change of policy", "a log on a full disk can be turned off")
 def test_a_log_in_trouble_can_be_turned_off(tmp_path: Path) -> None:
     """What an operator does whose disk is full."""
     disk = FailingStorage(tmp_path)
@@ -526,6 +543,9 @@ class Observer(Persistence):
         type(self).closed += 1
 
 
+@pytest.mark.behaviour(
+    "CONFIG SET persistence", "commands, options, hooks and INFO fields are exchanged"
+)
 def test_what_a_policy_brings_goes_with_it(
     tmp_path: Path, strangers: dict[str, type[Persistence]]
 ) -> None:
@@ -574,6 +594,7 @@ def test_a_queued_command_does_what_its_name_means_now(tmp_path: Path) -> None:
         ]
 
 
+@pytest.mark.behaviour("CONFIG REWRITE", "options of a policy that is gone become comments")
 def test_options_of_a_stranger_leave_the_file_with_it(
     tmp_path: Path, strangers: dict[str, type[Persistence]]
 ) -> None:
@@ -684,6 +705,9 @@ def _server_knows_journal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setenv("PYTHONPATH", path)
 
 
+@pytest.mark.behaviour(
+    "CONFIG SET persistence", "no acknowledged write is lost over changes and kill -9"
+)
 @pytest.mark.usefixtures("_server_knows_journal")
 @pytest.mark.parametrize("changes", range(6))
 def test_no_acknowledged_write_is_lost_over_changes_and_kill_9(
@@ -715,6 +739,7 @@ def test_no_acknowledged_write_is_lost_over_changes_and_kill_9(
             assert writer.acknowledged <= found <= writer.acknowledged + 1
 
 
+@pytest.mark.behaviour("CONFIG SET persistence", "kill -9 during a change leaves one of the two")
 @pytest.mark.usefixtures("_server_knows_journal")
 def test_a_change_that_is_killed_leaves_one_of_the_two(tmp_path: Path) -> None:
     for attempt in range(4):

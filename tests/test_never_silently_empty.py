@@ -33,6 +33,8 @@ def read(folder: Path, policy: str, **options: object) -> bytes | None:
         return store.get("k")
 
 
+@pytest.mark.behaviour("never silently empty", "every pair of our policies: the data is adopted")
+@pytest.mark.behaviour("persistence", "another policy at the next start adopts the data")
 @pytest.mark.parametrize("first", KEEPING)
 @pytest.mark.parametrize("second", [*KEEPING, "none"])
 def test_another_policy_finds_what_the_first_left(tmp_path: Path, first: str, second: str) -> None:
@@ -43,6 +45,7 @@ def test_another_policy_finds_what_the_first_left(tmp_path: Path, first: str, se
         assert read(tmp_path, second) == b"1"  # and keeps it in its own form
 
 
+@pytest.mark.behaviour("never silently empty", "a stale log under a newer snapshot is refused")
 @pytest.mark.parametrize("first", ["aof", "hybrid"])
 def test_a_log_over_what_snapshots_went_on_from_is_not_loaded_silently(
     tmp_path: Path, first: str
@@ -56,6 +59,7 @@ def test_a_log_over_what_snapshots_went_on_from_is_not_loaded_silently(
     assert read(tmp_path, first) == b"new"
 
 
+@pytest.mark.behaviour("never silently empty", "a stale snapshot under a newer log is refused")
 def test_snapshots_over_a_log_that_went_on_are_not_loaded_silently(tmp_path: Path) -> None:
     write(tmp_path, "rdb", "old")
     age(tmp_path, 100)
@@ -83,6 +87,7 @@ def configured(folder: Path, policy: str, source: str) -> kvcore.Store:
     return kvcore.open(str(folder), config_file=str(file), save="", tick=False)
 
 
+@pytest.mark.behaviour("load-from", "is obeyed once, never over newer data")
 @pytest.mark.parametrize(
     ("policy", "source"), [("aof", "rdb"), ("hybrid", "rdb"), ("rdb", "aof"), ("aof", "hybrid")]
 )
@@ -107,6 +112,7 @@ def test_a_source_is_loaded_once_and_never_over_newer_data(
         assert str(folder / "kvcore.load-from") in log
 
 
+@pytest.mark.behaviour("load-from", "a decision for its own data is remembered")
 @pytest.mark.parametrize("policy", ["aof", "hybrid"])
 def test_a_decision_for_ones_own_data_is_remembered(tmp_path: Path, policy: str) -> None:
     folder = tmp_path / "data"
@@ -137,6 +143,7 @@ def test_what_is_newer_than_the_decision_is_a_rival_again(tmp_path: Path) -> Non
         configured(folder, "aof", "aof")
 
 
+@pytest.mark.behaviour("load-from", "a source that went on since is loaded again")
 def test_a_source_that_went_on_since_is_loaded_again(tmp_path: Path) -> None:
     folder = tmp_path / "data"
     write(folder, "rdb", "old")

@@ -68,6 +68,7 @@ def open_fragile(path: Any, *, tick: bool = False) -> tuple[Store, Fragile]:
     return store, policy
 
 
+@pytest.mark.behaviour("MISCONF: any policy", "writes are refused until the policy works again")
 @pytest.mark.parametrize("method", ["append", "flush"])
 def test_writes_are_refused_until_the_policy_works_again(tmp_path: Any, method: str) -> None:
     store, policy = open_fragile(tmp_path)
@@ -90,6 +91,7 @@ def test_writes_are_refused_until_the_policy_works_again(tmp_path: Any, method: 
     store.close()
 
 
+@pytest.mark.behaviour("MISCONF: any policy", "a policy’s own refusal is lifted by nobody else")
 def test_the_policys_own_refusal_outlasts_that_of_the_store(tmp_path: Any) -> None:
     store, policy = open_fragile(tmp_path)
     policy.host.refuse_writes("MISCONF of its own")

@@ -25,6 +25,7 @@ def open_store(tmp_path: Path) -> Open:
     return open_store
 
 
+@pytest.mark.behaviour("enable-debug-command", "yes, local, no")
 @pytest.mark.parametrize(
     ("setting", "allowed"), [("yes", True), ("local", True), ("no", False), ("", False)]
 )
@@ -52,6 +53,7 @@ def test_redis_words_the_refusal_so(tmp_path: Path, setting: str) -> None:
     assert type(replies[0]) is (Failure if setting == "no" else Status)
 
 
+@pytest.mark.behaviour("DEBUG RELOAD", "brings back what was there")
 @pytest.mark.parametrize("policy", ["rdb", "aof"])
 def test_reload_brings_back_what_was_there(open_store: Open, policy: str) -> None:
     with open_store(policy) as store:
@@ -69,6 +71,7 @@ def test_reload_brings_back_what_was_there(open_store: Open, policy: str) -> Non
         assert len(store) == 4
 
 
+@pytest.mark.behaviour("DEBUG RELOAD", "NOSAVE, NOFLUSH, MERGE")
 def test_reload_from_an_old_snapshot(open_store: Open) -> None:
     with open_store("rdb") as store:
         store.transaction(["SET", "a", "saved"], ["SET", "b", "saved", "EX", 1000])
@@ -83,6 +86,7 @@ def test_reload_from_an_old_snapshot(open_store: Open) -> None:
             store.execute("DEBUG", "RELOAD", "NOSAVE", "NOFLUSH")
 
 
+@pytest.mark.behaviour("DEBUG LOADAOF", "loads the log again")
 def test_reload_of_the_log(open_store: Open) -> None:
     with open_store("aof") as store:
         store.execute("APPEND", "text", "a")
@@ -125,6 +129,7 @@ def test_patterns_of_any_size_match_in_no_time(open_store: Open) -> None:
 # Starting again -------------------------------------------------------------------------------
 
 
+@pytest.mark.behaviour("DEBUG RESTART", "graceful, or CRASH-AND-RECOVER; the number stays")
 @pytest.mark.parametrize(("how", "kept"), [("RESTART", True), ("CRASH-AND-RECOVER", False)])
 def test_a_server_starts_again_with_its_number(tmp_path: Path, how: str, kept: bool) -> None:
     with start_kvcore(tmp_path, "--persistence", "rdb", "--save", "3600 1") as server:
@@ -147,6 +152,7 @@ def test_a_server_starts_again_with_its_number(tmp_path: Path, how: str, kept: b
         assert not list(tmp_path.glob("temp-*"))
 
 
+@pytest.mark.behaviour("DEBUG RESTART", "refused where it would lose data")
 def test_a_restart_that_would_lose_data_is_refused(tmp_path: Path) -> None:
     with start_kvcore(tmp_path, "--persistence", "rdb", "--save", "3600 1") as server:
         client = server.client()

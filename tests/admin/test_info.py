@@ -40,6 +40,7 @@ def names(text: str) -> list[str]:
     return [line.split(":")[0] for line in text.splitlines()]
 
 
+@pytest.mark.behaviour("INFO persistence", "the fields of redis-server, in its order")
 @pytest.mark.parametrize("section", [name for name in SECTIONS if name not in VARIABLE])
 def test_a_section_has_the_fields_of_redis_in_its_order(
     server: RedisServer, oracle: RedisServer, section: str
@@ -154,6 +155,7 @@ def test_rates_are_measured(server: RedisServer) -> None:
     pytest.fail("no rate was ever told")
 
 
+@pytest.mark.behaviour("INFO: loading", "a load is told while it runs")
 def test_a_load_is_told_while_it_runs(tmp_path: Path) -> None:
     with start_redis(tmp_path) as writer:
         client = writer.client()

@@ -19,6 +19,7 @@ from tests.scripts import Compare
 from tests.support import start_kvcore, start_redis
 
 
+@pytest.mark.behaviour("SHUTDOWN", "words beside redis-server; ABORT")
 def test_words_are_those_of_redis(compare: Compare) -> None:
     compare(r"""
         SHUTDOWN foo
@@ -121,6 +122,7 @@ def test_a_save_that_fails_is_an_error_and_nothing_is_forgotten(
 # The end ------------------------------------------------------------------------------------------
 
 
+@pytest.mark.behaviour("SHUTDOWN", "SAVE, NOSAVE, NOW, FORCE: exit code 0")
 @pytest.mark.parametrize(
     ("words", "saved"),
     [
@@ -158,6 +160,7 @@ def test_a_shutdown_that_cannot_save_is_refused_unless_forced(tmp_path: Path) ->
         assert server.wait() == 0
 
 
+@pytest.mark.behaviour("SHUTDOWN", "stops a load")
 def test_shutdown_stops_a_load(tmp_path: Path) -> None:
     with start_redis(tmp_path) as writer:
         client = writer.client()

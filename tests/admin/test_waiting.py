@@ -24,6 +24,7 @@ def open_store(tmp_path: Path, policy: str = "aof", **options: Any) -> kvcore.St
     return kvcore.open(str(tmp_path), policy, tick=False, save="", **options)
 
 
+@pytest.mark.behaviour("WAITAOF", "what it refuses")
 @pytest.mark.parametrize(
     ("arguments", "error"),
     [
@@ -43,6 +44,7 @@ def test_what_it_refuses(tmp_path: Path, arguments: tuple[Any, ...], error: str)
     assert str(refused.value) == error
 
 
+@pytest.mark.behaviour("WAITAOF", "an error where appendonly is off")
 @pytest.mark.parametrize("policy", ["none", "rdb"])
 def test_without_a_log_nothing_local_can_be_waited_for(tmp_path: Path, policy: str) -> None:
     with open_store(tmp_path, policy) as store:
@@ -55,6 +57,7 @@ def test_without_a_log_nothing_local_can_be_waited_for(tmp_path: Path, policy: s
         assert store.execute("WAITAOF", 0, 1, 10) == [0, 0]
 
 
+@pytest.mark.behaviour("WAITAOF", "what was written is synced, with each appendfsync")
 @pytest.mark.parametrize("policy", LOGS)
 @pytest.mark.parametrize("appendfsync", ["always", "everysec", "no"])
 def test_what_was_written_is_synced(tmp_path: Path, policy: str, appendfsync: str) -> None:
@@ -116,6 +119,7 @@ def test_the_wait_has_an_end(log: kvcore.Store) -> None:
         assert store.execute("WAITAOF", 1, 0, 10) == [0, 0]
 
 
+@pytest.mark.behaviour("WAITAOF", "a sync that fails is an error")
 def test_a_sync_that_fails_is_an_error(log: kvcore.Store) -> None:
     with log as store, ThreadPoolExecutor(1) as pool:
         waiting = pool.submit(store.execute, "WAITAOF", 1, 0, 0)
@@ -125,6 +129,7 @@ def test_a_sync_that_fails_is_an_error(log: kvcore.Store) -> None:
             waiting.result(30)
 
 
+@pytest.mark.behaviour("WAITAOF", "within MULTI nobody waits")
 def test_within_a_transaction_nobody_waits(log: kvcore.Store) -> None:
     with log as store:
         replies = store.transaction(["SET", "k", 1], ["WAITAOF", 1, 0, 0], ["WAITAOF", 0, 9, 0])

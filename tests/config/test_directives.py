@@ -63,6 +63,8 @@ def config() -> Config:
     return Config()
 
 
+@pytest.mark.behaviour("bgsave_cpulist", "accepted; it has no effect here")
+@pytest.mark.behaviour("aof_rewrite_cpulist", "accepted; it has no effect here")
 def test_names_are_those_of_redis(config_get: Get, config: Config) -> None:
     ours = set(config.get_matching([b"*"]))
     newer = {name.encode() for name in NEWER | OURS}
@@ -144,6 +146,34 @@ def may_ask(name: str, value: str) -> bool:
     return not (value.lstrip("-").isdigit() and int(value) in NOT_ASKED.get(name, ()))
 
 
+@pytest.mark.behaviour(
+    "shutdown-timeout", "values are taken and refused as by redis-server; it has no effect here"
+)
+@pytest.mark.behaviour(
+    "rdb-del-sync-files", "values are taken and refused as by redis-server; it has no effect here"
+)
+@pytest.mark.behaviour(
+    "loading-process-events-interval-bytes",
+    "values are taken and refused as by redis-server; it has no effect here",
+)
+@pytest.mark.behaviour(
+    "replica-ignore-disk-write-errors",
+    "values are taken and refused as by redis-server; it has no effect here",
+)
+@pytest.mark.behaviour(
+    "repl-diskless-sync", "values are taken and refused as by redis-server; it has no effect here"
+)
+@pytest.mark.behaviour(
+    "repl-diskless-sync-delay",
+    "values are taken and refused as by redis-server; it has no effect here",
+)
+@pytest.mark.behaviour(
+    "repl-diskless-sync-max-replicas",
+    "values are taken and refused as by redis-server; it has no effect here",
+)
+@pytest.mark.behaviour(
+    "repl-diskless-load", "values are taken and refused as by redis-server; it has no effect here"
+)
 @pytest.mark.parametrize(
     ("name", "option"),
     [pair for pair in SETTABLE if isinstance(pair[1].kind, KINDS)],

@@ -79,6 +79,8 @@ def test_loading_calls_no_subscriber(config: Config) -> None:
     assert told == []
 
 
+@pytest.mark.behaviour("enable-protected-configs", "yes, local, no")
+@pytest.mark.behaviour("dbfilename", "CONFIG SET as enable-protected-configs allows")
 @pytest.mark.parametrize(
     ("allowed", "local", "done"),
     [("no", True, False), ("local", False, False), ("local", True, True), ("yes", False, True)],
@@ -95,6 +97,7 @@ def test_protected_options_are_set_as_far_as_allowed(
     assert config["dbfilename"] == ("x.rdb" if done else "dump.rdb")
 
 
+@pytest.mark.behaviour("dir", "follows what chdir does")
 def test_dir_follows_what_chdir_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     config = Config()
@@ -116,6 +119,7 @@ def test_dir_follows_what_chdir_does(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert config["dir"] == str(tmp_path / "a" / "b")
 
 
+@pytest.mark.behaviour("LOADING", "`dir`, `appendonly` and others wait for the end of a load")
 @pytest.mark.parametrize("name", [b"appendonly", b"repl-diskless-load"])
 def test_some_options_wait_for_the_end_of_a_load(config: Config, name: bytes) -> None:
     with pytest.raises(CommandError, match=r"^LOADING Redis is loading the dataset in memory$"):

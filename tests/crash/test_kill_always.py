@@ -69,6 +69,7 @@ def found(server: RedisServer) -> list[int]:
     return lasts
 
 
+@pytest.mark.behaviour("appendfsync", "`always`: kill -9 under load loses no acknowledged write")
 @pytest.mark.parametrize("policy", ["aof", "hybrid"])
 def test_no_acknowledged_write_is_lost(tmp_path: Path, policy: str) -> None:
     dice = random.Random(policy)

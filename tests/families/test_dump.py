@@ -22,6 +22,7 @@ def store(tmp_path: Path) -> Iterator[kvcore.Store]:
         yield store
 
 
+@pytest.mark.behaviour("DEBUG DIGEST", "is that of redis-server")
 @pytest.mark.parametrize("kind", TYPES)
 def test_payloads_cross_over_both_ways(store: kvcore.Store, oracle: RedisServer, kind: str) -> None:
     redis = oracle.client(raw=True)
@@ -40,6 +41,9 @@ def test_payloads_cross_over_both_ways(store: kvcore.Store, oracle: RedisServer,
     assert store.execute("DEBUG", "DIGEST").encode() == digest
 
 
+@pytest.mark.behaviour(
+    "sanitize-dump-payload", "a payload of RESTORE is always validated in full, whatever it says"
+)
 @pytest.mark.parametrize("kind", TYPES)
 def test_a_damaged_payload_is_refused_or_harmless(store: kvcore.Store, kind: str) -> None:
     rng = random.Random(1)

@@ -40,6 +40,9 @@ def fill_two_databases(server: RedisServer) -> None:
     other.set("in database five", "1")
 
 
+@pytest.mark.behaviour(
+    "never silently empty", "a folder changes hands between redis-server and kvcore"
+)
 @pytest.mark.parametrize("options", [RDB, AOF, PLAIN_AOF], ids=["rdb", "aof", "plain-aof"])
 @pytest.mark.parametrize("ours_first", [False, True], ids=["redis-to-kvcore", "kvcore-to-redis"])
 def test_a_folder_changes_hands(tmp_path: Path, options: tuple[str, ...], ours_first: bool) -> None:

@@ -206,6 +206,7 @@ def test_systemd_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, superv
             assert manager.recv(100) == b"STOPPING=1"
 
 
+@pytest.mark.behaviour("process", "keeps its number, equal to INFO process_id")
 def test_the_process_keeps_its_number(tmp_path: Path) -> None:
     with start_kvcore(tmp_path) as server:
         assert f"PID: {server.pid}" in server.log

@@ -13,6 +13,8 @@ from tests.processes import starting
 from tests.support import RedisServer, start_kvcore, start_redis
 
 
+@pytest.mark.behaviour("shutdown-on-sigterm", "default, save, nosave, now, force")
+@pytest.mark.behaviour("shutdown-on-sigint", "default, save, nosave, now, force")
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 @pytest.mark.parametrize(
     ("how", "saved"), [("default", False), ("save", True), ("nosave", False), ("save now", True)]
@@ -30,6 +32,7 @@ def test_a_signal_ends_it_well_and_saves_as_configured(
         assert (tmp_path / "dump.rdb").exists() is saved
 
 
+@pytest.mark.behaviour("shutdown", "a signal does not end a server that cannot save, unless forced")
 def test_a_save_that_fails_keeps_it_alive_until_forced(tmp_path: Path) -> None:
     with start_kvcore(tmp_path, "--persistence", "rdb", "--shutdown-on-sigterm", "save") as server:
         client = server.client()
@@ -43,6 +46,7 @@ def test_a_save_that_fails_keeps_it_alive_until_forced(tmp_path: Path) -> None:
         assert server.wait() == 0
 
 
+@pytest.mark.behaviour("process", "a signal ends a load at once, the file stays")
 def test_a_load_is_ended_at_once_and_the_file_stays(tmp_path: Path) -> None:
     with start_redis(tmp_path) as writer:
         client = writer.client()
@@ -55,6 +59,8 @@ def test_a_load_is_ended_at_once_and_the_file_stays(tmp_path: Path) -> None:
     assert (tmp_path / "dump.rdb").read_bytes() == before
 
 
+@pytest.mark.behaviour("LOADING", "commands that need data are refused, others answered")
+@pytest.mark.behaviour("LASTSAVE", "answers during a load")
 def test_loading_is_answered_while_it_lasts(tmp_path: Path) -> None:
     with start_redis(tmp_path) as writer:
         client = writer.client()

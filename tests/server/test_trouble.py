@@ -128,6 +128,7 @@ policy = Sick
 """
 
 
+@pytest.mark.behaviour("MISCONF: any policy", "what is not durable is not answered")
 @pytest.mark.parametrize("times", [1, 2])
 def test_what_is_not_durable_is_not_answered_and_writes_wait_for_the_disk(
     start_with: Start, times: int

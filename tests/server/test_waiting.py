@@ -38,6 +38,7 @@ policy = Late
 """
 
 
+@pytest.mark.behaviour("WAITAOF", "one connection waits, the others go on")
 def test_one_connection_waits_and_the_others_go_on(start_with: Start) -> None:
     with (
         start_with(SYNCS_LATE) as server,
@@ -60,6 +61,7 @@ def test_one_connection_waits_and_the_others_go_on(start_with: Start) -> None:
         assert receive(waiting, 7) == b"+PONG\r\n"
 
 
+@pytest.mark.behaviour("WAITAOF", "the time runs out")
 def test_the_time_of_a_connection_runs_out(start_with: Start) -> None:
     with start_with(SYNCS_LATE) as server, server.client() as client:
         client.set("k", 1)
@@ -114,6 +116,7 @@ def test_many_clients_wait_together_and_kill_9_loses_nothing(
         assert server.client().dbsize() == 40
 
 
+@pytest.mark.behaviour("CONFIG SET appendonly", "`no` leaves nobody waiting in WAITAOF")
 def test_turning_the_log_off_leaves_nobody_waiting(tmp_path: Path) -> None:
     with start_kvcore(tmp_path, "--appendonly", "yes", "--appendfsync", "no") as server:
         client, other = server.client(), server.client()

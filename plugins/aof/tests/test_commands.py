@@ -62,6 +62,7 @@ COMMAND = st.tuples(
 COMMITS = st.lists(st.lists(COMMAND, min_size=1, max_size=3), max_size=6)
 
 
+@pytest.mark.behaviour("AOF: text", "read back however it is cut into pieces")
 @given(COMMITS, st.integers(1, 300), st.booleans())
 def test_what_is_written_is_read_back_however_it_is_cut(
     commits: list[Commit], chunk: int, timestamps: bool
@@ -151,6 +152,10 @@ DAMAGE = [
 ]
 
 
+@pytest.mark.behaviour("AOF: damage", "each kind, at its offset")
+@pytest.mark.behaviour(
+    "2. a negative length in an AOF aborts the process", "refused with its offset"
+)
 @pytest.mark.parametrize(("text", "at"), DAMAGE, ids=lambda value: repr(value)[:30])
 @pytest.mark.parametrize("after", [b"", GOOD], ids=["at the end", "in the middle"])
 def test_damage_is_refused_where_it_is(text: bytes, at: int, after: bytes) -> None:
@@ -168,6 +173,9 @@ SWALLOWING = [
 ]
 
 
+@pytest.mark.behaviour(
+    "5. an overlong length passes for truncation", "damage, unless nothing follows"
+)
 @pytest.mark.parametrize("damaged", SWALLOWING)
 @pytest.mark.parametrize("after", [GOOD, GOOD * 500, GOOD + GOOD[:-3], request("EXEC")])
 def test_an_overlong_length_in_the_middle_is_damage_and_no_torn_end(
@@ -226,6 +234,7 @@ def test_names_may_be_written_in_any_case() -> None:
     ]
 
 
+@pytest.mark.behaviour("AOF: timestamps", "skipped by a load, unless torn")
 def test_annotations_are_skipped_unless_torn() -> None:
     text = b"#TS:1700000000\r\n" + GOOD + b"#anything\r\n"
     assert replay(text) == ([(0, [b"SET", b"k", b"v"])], len(text), "")

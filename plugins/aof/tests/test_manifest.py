@@ -73,6 +73,7 @@ def make(folder: Path, text: str) -> None:
         (target / name).write_bytes(SELECT)
 
 
+@pytest.mark.behaviour("manifest: grammar", "what redis-server takes is taken")
 @pytest.mark.parametrize("text", GOOD)
 def test_what_redis_takes_we_take(tmp_path: Path, opener: Opener, text: str) -> None:
     make(tmp_path, text)
@@ -82,6 +83,8 @@ def test_what_redis_takes_we_take(tmp_path: Path, opener: Opener, text: str) -> 
     assert opener(aof_disable_auto_gc=True).do("SET", "k", "v") == "OK"
 
 
+@pytest.mark.behaviour("manifest: grammar", "what redis-server refuses is refused in its words")
+@pytest.mark.behaviour("log lines", "of a manifest that is refused")
 @pytest.mark.parametrize(("text", "why"), BAD)
 def test_what_redis_refuses_we_refuse_in_its_words(
     tmp_path: Path, opener: Opener, text: str, why: str
@@ -107,6 +110,7 @@ def test_what_can_only_be_damage_is_refused(text: str) -> None:
         manifest.parse(text.encode())
 
 
+@pytest.mark.behaviour("manifest: grammar", "an error names the line")
 def test_the_error_says_which_line(tmp_path: Path) -> None:
     with pytest.raises(CorruptData) as error:
         manifest.parse(b"file a seq 1 type b\nnonsense\n", "somewhere")

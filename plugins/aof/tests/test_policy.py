@@ -19,7 +19,7 @@ import kvcore
 import kvcore_aof
 from kvcore import digest
 from kvcore.errors import CorruptData, PersistenceError
-from kvcore.storage import LocalStorage
+from kvcore.storage import File, LocalStorage
 from plugins.aof.tests.harness import (
     Disk,
     Opened,
@@ -88,6 +88,8 @@ def test_what_was_written_is_there_again(opener: Opener) -> None:
         before = store.digest()
 
 
+@pytest.mark.behaviour("appendfilename", "what all files of the log begin with")
+@pytest.mark.behaviour("appenddirname", "the folder of the log")
 def test_names_are_configurable(opener: Opener, tmp_path: Path) -> None:
     store = opener(appendfilename="my log.aof", appenddirname="logs")
     store.write("SET", "a", "1")
@@ -100,6 +102,10 @@ def test_names_are_configurable(opener: Opener, tmp_path: Path) -> None:
     assert store.keys() == [b"a"]
 
 
+@pytest.mark.behaviour(
+    "aof-timestamp-enabled", "`#TS:` before the commits of another second, from CONFIG SET on"
+)
+@pytest.mark.behaviour("AOF: timestamps", "written only where a second has passed")
 def test_timestamps_are_annotated_while_they_are_wanted(opener: Opener, tmp_path: Path) -> None:
     store = opener(aof_timestamp_enabled=True)
     store.write("SET", "a", "1")
@@ -123,6 +129,7 @@ def make_slow(store: Opened, disk: Disk) -> None:
 # appendfsync ----------------------------------------------------------------------------------
 
 
+@pytest.mark.behaviour("appendfsync", "`no`: no sync before the end")
 def test_no_never_syncs_before_the_end(opener: Opener, disk: Disk) -> None:
     store = opener(storage=disk, appendfsync="no")
     for _ in range(5):
@@ -133,6 +140,7 @@ def test_no_never_syncs_before_the_end(opener: Opener, disk: Disk) -> None:
     assert disk.synced[INCR] == os.path.getsize(disk.describe(INCR))
 
 
+@pytest.mark.behaviour("appendfsync", "`everysec`: a sync a second, if something was written")
 def test_everysec_syncs_once_a_second_while_there_is_something_to_sync(
     opener: Opener, disk: Disk
 ) -> None:
@@ -160,6 +168,9 @@ def test_a_clock_that_is_set_back_stops_no_sync(opener: Opener, disk: Disk) -> N
     store.until(lambda: disk.syncs == 2)
 
 
+@pytest.mark.behaviour(
+    "writes behind a slow sync", "wait two seconds at most; counted in aof_delayed_fsync"
+)
 def test_everysec_lets_writes_wait_for_a_slow_sync_but_not_for_ever(
     opener: Opener, disk: Disk, tmp_path: Path
 ) -> None:
@@ -182,6 +193,7 @@ def test_everysec_lets_writes_wait_for_a_slow_sync_but_not_for_ever(
     disk.gate.set()
 
 
+@pytest.mark.behaviour("appendfsync", "`always`: durable before the reply")
 def test_always_is_durable_before_the_reply(opener: Opener, disk: Disk) -> None:
     store = opener(storage=disk, appendfsync="always")
     for _ in range(5):
@@ -191,6 +203,7 @@ def test_always_is_durable_before_the_reply(opener: Opener, disk: Disk) -> None:
         assert disk.synced[INCR] == os.path.getsize(disk.describe(INCR))
 
 
+@pytest.mark.behaviour("appendfsync", "`always`: commits that wait share a sync")
 def test_always_does_not_wait_for_a_slow_disk_and_groups_commits(
     opener: Opener, disk: Disk
 ) -> None:
@@ -236,6 +249,66 @@ def test_always_syncs_here_when_the_disk_is_quick_again(opener: Opener, disk: Di
     store.until(quick)
 
 
+@pytest.mark.behaviour("no-appendfsync-on-rewrite", "`yes`: no sync while a child writes")
+@pytest.mark.parametrize("spare", ["yes", "no"])
+@pytest.mark.parametrize("appendfsync", ["everysec", "always"])
+def test_the_disk_is_left_to_a_child_that_writes_if_told_so(
+    opener: Opener, disk: Disk, spare: str, appendfsync: str
+) -> None:
+    store = opener(
+        storage=disk,
+        appendfsync=appendfsync,
+        no_appendfsync_on_rewrite=spare,
+        rdb_key_save_delay=100_000_000,
+    )
+    disk.quick = True
+    store.write("SET", "a", "1")
+    store.do("BGREWRITEAOF")
+    before = disk.syncs
+    store.write("SET", "b", "1")
+    for _ in range(3):
+        store.cron(1.5)
+    assert (disk.syncs == before) == (spare == "yes")
+    end_child(store)
+    store.until(lambda: not store.info("rewrite_in_progress"))
+    store.write("SET", "c", "1")
+    store.cron(1.5)
+    assert disk.syncs > before
+
+
+@pytest.mark.behaviour(
+    "aof-rewrite-incremental-fsync", "`yes`: a new base is synced every 4 MB; `no`: at the end"
+)
+@pytest.mark.parametrize("preamble", ["yes", "no"])
+@pytest.mark.parametrize("often", ["yes", "no"])
+def test_a_large_base_is_synced_in_steps(
+    opener: Opener, tmp_path: Path, often: str, preamble: str
+) -> None:
+    sizes: list[int] = []
+
+    class Counting(LocalStorage):
+        def create(self, name: str) -> File:
+            file = super().create(name)
+            if "temp-rewriteaof" in name:
+                sync = file.sync
+                file.sync = lambda: (sizes.append(file.size), sync())[1]  # type: ignore
+            return file
+
+    store = opener(
+        storage=Counting(str(tmp_path)),
+        aof_rewrite_incremental_fsync=often,
+        aof_use_rdb_preamble=preamble,
+        rdbcompression="no",
+    )
+    for n in range(10):
+        store.write("SET", f"k{n}", bytes(1 << 20))
+    sizes.clear()
+    store.policy.snapshot(store.instance.view())
+    assert [size >> 20 for size in sizes[:-1]] == ([4, 8] if often == "yes" else [])
+    assert sizes[-1] > 10 << 20
+
+
+@pytest.mark.behaviour("appendfsync", "can be changed while the store runs")
 def test_the_policy_can_be_changed_while_it_runs(opener: Opener, disk: Disk) -> None:
     store = opener(storage=disk, appendfsync="no")
     store.write("INCR", "n")
@@ -257,6 +330,7 @@ def test_the_policy_can_be_changed_while_it_runs(opener: Opener, disk: Disk) -> 
 # A disk in trouble ----------------------------------------------------------------------------
 
 
+@pytest.mark.behaviour("log: write", "a short write is cut off, kept in memory, and tried again")
 @pytest.mark.parametrize("policy", ["no", "everysec"])
 def test_a_full_disk_refuses_writes_until_there_is_room(
     opener: Opener, disk: Disk, tmp_path: Path, policy: str
@@ -283,6 +357,7 @@ def test_a_full_disk_refuses_writes_until_there_is_room(
     assert store.keys() == [b"after", b"before", b"kept"]
 
 
+@pytest.mark.behaviour("log: write", "a short write that cannot be cut off is gone on with")
 def test_a_short_write_that_cannot_be_taken_back_is_gone_on_with(
     opener: Opener, disk: Disk
 ) -> None:
@@ -297,6 +372,9 @@ def test_a_short_write_that_cannot_be_taken_back_is_gone_on_with(
     assert opener.reopen(store).keys() == [b"a", b"b"]
 
 
+@pytest.mark.behaviour(
+    "log: write", "a crash meanwhile loses only what was not acknowledged as kept"
+)
 def test_what_a_full_disk_kept_out_is_not_there_after_a_crash_but_all_else_is(
     opener: Opener, disk: Disk
 ) -> None:
@@ -312,6 +390,11 @@ def test_what_a_full_disk_kept_out_is_not_there_after_a_crash_but_all_else_is(
     assert opener.reopen(store).keys() == [b"a", b"c"]
 
 
+@pytest.mark.behaviour("log: sync", "MISCONF until the log was written anew from memory")
+@pytest.mark.behaviour(
+    "6. writes stay refused after a failed sync; a later sync is believed",
+    "the log is written anew from memory, then writes go on",
+)
 @either_way
 def test_a_failed_sync_is_not_believed_until_the_log_is_written_anew(
     opener: Opener, disk: Disk, tmp_path: Path
@@ -339,6 +422,7 @@ def test_a_failed_sync_is_not_believed_until_the_log_is_written_anew(
     assert opener().keys() == [b"a", b"b"]
 
 
+@pytest.mark.behaviour("log: sync", "not forgotten in a crash: the next start writes the log anew")
 @either_way
 def test_a_failed_sync_is_not_forgotten_in_a_crash(
     opener: Opener, disk: Disk, tmp_path: Path
@@ -361,6 +445,7 @@ def test_a_failed_sync_is_not_forgotten_in_a_crash(
     assert sorted(files(tmp_path)) == sorted(new)
 
 
+@pytest.mark.behaviour("log: sync", "what expires meanwhile is not lost")
 @either_way
 def test_what_expires_while_the_log_is_written_anew_is_not_lost(opener: Opener, disk: Disk) -> None:
     store = opener(storage=disk, rdb_key_save_delay=SLOW)
@@ -383,6 +468,7 @@ def test_what_expires_while_the_log_is_written_anew_is_not_lost(opener: Opener, 
     assert opener().keys() == [b"k0", b"k1", b"k2", b"k4"]
 
 
+@pytest.mark.behaviour("log: sync", "a crash while the log is written anew loses nothing")
 @either_way
 def test_a_crash_while_the_log_is_written_anew_loses_nothing(opener: Opener, disk: Disk) -> None:
     store = opener(storage=disk, rdb_key_save_delay=SLOW)
@@ -398,6 +484,8 @@ def test_a_crash_while_the_log_is_written_anew_loses_nothing(opener: Opener, dis
     assert opener().keys() == [b"k0", b"k1", b"k2", b"k3", b"k4"]
 
 
+@pytest.mark.behaviour("log: sync", "always: the server exits 1, no reply leaves")
+@pytest.mark.behaviour("appendfsync", "`always`: after an error the server exits 1")
 @pytest.mark.parametrize("fault", ["room", "broken"])
 def test_under_always_a_failure_is_fatal_and_no_reply_leaves(
     opener: Opener, disk: Disk, fault: str
@@ -444,6 +532,7 @@ def test_an_embedded_store_says_that_a_commit_is_not_durable(tmp_path: Path) -> 
         assert store.get("a") == b"1"
 
 
+@pytest.mark.behaviour("shutdown", "a log that cannot be written keeps the store open")
 def test_closing_fails_and_the_store_stays_open_while_the_disk_is_sick(
     opener: Opener, disk: Disk
 ) -> None:
@@ -470,6 +559,10 @@ def test_closing_writes_what_still_waits(opener: Opener, disk: Disk) -> None:
 # Rewriting ------------------------------------------------------------------------------------
 
 
+@pytest.mark.behaviour(
+    "BGREWRITEAOF", "the base takes the place of the log, the history is removed"
+)
+@pytest.mark.behaviour("manifest: files", "base, increment, history over a rewrite")
 @either_way
 @pytest.mark.parametrize("preamble", [True, False])
 def test_a_rewrite_takes_the_place_of_the_log(
@@ -501,6 +594,7 @@ def test_a_rewrite_takes_the_place_of_the_log(
     assert store.digest() == before
 
 
+@pytest.mark.behaviour("BGREWRITEAOF", "writes go on in a new increment")
 @either_way
 def test_writes_go_on_during_a_rewrite(opener: Opener, tmp_path: Path) -> None:
     store = opener(rdb_key_save_delay=SLOW)
@@ -545,6 +639,7 @@ def test_an_embedded_store_rewrites_its_log_while_it_is_used(
         assert digest.of_keyspace(store.instance.keyspace) == expected
 
 
+@pytest.mark.behaviour("BGREWRITEAOF", "a crash during it costs nothing")
 @either_way
 def test_a_crash_during_a_rewrite_costs_nothing(opener: Opener, tmp_path: Path) -> None:
     store = opener(rdb_key_save_delay=SLOW)
@@ -562,6 +657,7 @@ def test_a_crash_during_a_rewrite_costs_nothing(opener: Opener, tmp_path: Path) 
     assert opener.reopen(store).digest() == before
 
 
+@pytest.mark.behaviour("log: rewrite", "a killed child changes nothing and is told of")
 @either_way
 def test_a_killed_child_changes_nothing_and_is_told_of(opener: Opener, tmp_path: Path) -> None:
     store = opener(rdb_key_save_delay=SLOW)
@@ -586,6 +682,7 @@ def test_a_killed_child_changes_nothing_and_is_told_of(opener: Opener, tmp_path:
     assert len(opener.reopen(store).keys()) == 6
 
 
+@pytest.mark.behaviour("BGREWRITEAOF", "a child ended by SIGUSR1 is no failure")
 def test_a_child_ended_by_usr1_is_no_failure(opener: Opener) -> None:
     store = opener(rdb_key_save_delay=SLOW)
     for n in range(5):
@@ -598,6 +695,7 @@ def test_a_child_ended_by_usr1_is_no_failure(opener: Opener) -> None:
     assert store.info("last_bgrewrite_status") == "ok"
 
 
+@pytest.mark.behaviour("log: rewrite", "no room for the base: everything as it was")
 @either_way
 def test_a_child_that_finds_no_room_leaves_everything_as_it_was(
     opener: Opener, disk: Disk, tmp_path: Path
@@ -616,6 +714,7 @@ def test_a_child_that_finds_no_room_leaves_everything_as_it_was(
     assert opener.reopen(store).keys() == [b"a", b"b"]
 
 
+@pytest.mark.behaviour("log: rewrite", "no room for the increment: everything as it was")
 def test_a_rewrite_that_cannot_begin_leaves_everything_as_it_was(
     opener: Opener, disk: Disk, tmp_path: Path
 ) -> None:
@@ -633,6 +732,9 @@ def test_a_rewrite_that_cannot_begin_leaves_everything_as_it_was(
     assert opener.reopen(store).keys() == [b"a", b"b"]
 
 
+@pytest.mark.behaviour(
+    "BGREWRITEAOF", "started, scheduled during a save or within EXEC, refused during a rewrite"
+)
 @either_way
 def test_replies_of_bgrewriteaof(opener: Opener) -> None:
     store = opener(rdb_key_save_delay=SLOW)
@@ -655,6 +757,8 @@ def test_replies_of_bgrewriteaof(opener: Opener) -> None:
     assert store.info("rewrite_in_progress") == 1
 
 
+@pytest.mark.behaviour("auto-aof-rewrite-percentage", "growth since the last rewrite; 0: never")
+@pytest.mark.behaviour("auto-aof-rewrite-min-size", "smaller logs are left alone")
 @either_way
 def test_the_log_is_rewritten_when_it_has_grown(opener: Opener) -> None:
     store = opener(auto_aof_rewrite_percentage=100, auto_aof_rewrite_min_size=1000)
@@ -674,6 +778,7 @@ def test_the_log_is_rewritten_when_it_has_grown(opener: Opener) -> None:
     assert store.info("rewrites") == 1
 
 
+@pytest.mark.behaviour("back-off of rewrites", "after three failures 1, 2, 4 … 60 minutes")
 @either_way
 def test_rewrites_that_fail_again_and_again_have_to_wait(opener: Opener, disk: Disk) -> None:
     store = opener(storage=disk, auto_aof_rewrite_min_size=1000, rdb_key_save_delay=SLOW)
@@ -690,6 +795,7 @@ def test_rewrites_that_fail_again_and_again_have_to_wait(opener: Opener, disk: D
     assert store.do("BGREWRITEAOF") == "Background append only file rewriting started"
 
 
+@pytest.mark.behaviour("aof-disable-auto-gc", "`yes`: replaced files stay until it is `no`")
 def test_the_history_is_kept_while_it_is_wanted(opener: Opener, tmp_path: Path) -> None:
     store = opener(aof_disable_auto_gc=True)
     store.write("SET", "a", "1")
@@ -735,6 +841,14 @@ def load_then_write_and_load_again(opener: Opener) -> list[bytes]:
     return keys
 
 
+@pytest.mark.behaviour(
+    "AOF: torn end", "wherever: whole commits are loaded, the rest cut off, later writes survive"
+)
+@pytest.mark.behaviour("aof-load-truncated", "`yes`: a torn end of the last file is cut off")
+@pytest.mark.behaviour(
+    "1. a tail torn inside MULTI swallows later writes",
+    "the transaction is cut off whole, later writes survive",
+)
 @pytest.mark.parametrize("zeroes", [0, 1, 5000])
 def test_a_log_torn_anywhere_loads_whole_commits_and_later_writes_survive(
     opener: Opener, tmp_path: Path, zeroes: int
@@ -755,6 +869,7 @@ def test_a_log_torn_anywhere_loads_whole_commits_and_later_writes_survive(
     assert seen == [[], [b"a"], [b"a", b"b", b"c"], [b"a", b"b", b"c", b"d"]]
 
 
+@pytest.mark.behaviour("aof-load-truncated", "`no`: refused, the file is left alone")
 def test_a_torn_log_is_left_alone_if_told_so(opener: Opener, tmp_path: Path) -> None:
     write_log(tmp_path, {"appendonly.aof.1.incr.aof": request("SET", "a", "1") + b"*3\r\n$3\r\nS"})
     with pytest.raises(CorruptData, match="Unexpected end of file reading the append only") as bad:
@@ -764,6 +879,7 @@ def test_a_torn_log_is_left_alone_if_told_so(opener: Opener, tmp_path: Path) -> 
     assert opener().keys() == [b"a"]
 
 
+@pytest.mark.behaviour("aof-load-truncated", "zeroes that a crash left count as a torn end")
 def test_zeroes_behind_a_log_are_left_alone_if_told_so(opener: Opener, tmp_path: Path) -> None:
     write_log(tmp_path, {"appendonly.aof.1.incr.aof": request("SET", "a", "1") + bytes(70_000)})
     with pytest.raises(CorruptData, match=r"Unexpected end of file .*: 70000 zero bytes") as bad:
@@ -780,6 +896,7 @@ def test_zeroes_within_a_log_are_damage(opener: Opener, tmp_path: Path) -> None:
         opener()
 
 
+@pytest.mark.behaviour("AOF: torn end", "only in the last file; elsewhere it is damage")
 def test_only_the_last_file_may_be_torn(opener: Opener, tmp_path: Path) -> None:
     torn = request("SET", "a", "1")[:-3]
     write_log(
@@ -801,6 +918,7 @@ def test_only_the_last_file_may_be_torn(opener: Opener, tmp_path: Path) -> None:
     assert opener.reopen(store).keys() == [b"c"]
 
 
+@pytest.mark.behaviour("AOF: damage", "refused with file and offset, and left alone")
 def test_damage_is_refused_with_its_place_and_left_alone(opener: Opener, tmp_path: Path) -> None:
     good = request("SET", "a", "1")
     write_log(tmp_path, {"appendonly.aof.1.incr.aof": good + b"*1\r\n$-5\r\n" + good})
@@ -829,6 +947,7 @@ def test_a_damaged_base_is_refused_and_left_alone(opener: Opener, tmp_path: Path
         assert files(tmp_path) == before
 
 
+@pytest.mark.behaviour("manifest: files", "one that is named and missing is refused")
 @pytest.mark.parametrize("missing", ["appendonly.aof.1.base.aof", "appendonly.aof.1.incr.aof"])
 def test_a_file_that_the_manifest_names_must_be_there(
     opener: Opener, tmp_path: Path, missing: str
@@ -860,6 +979,10 @@ def test_what_no_log_can_hold_is_refused(
     assert bad.value.offset == len(good)
 
 
+@pytest.mark.behaviour("leftovers", "of a rewrite are removed at the next start")
+@pytest.mark.behaviour(
+    "4. temporary files of killed children stay", "temporary bases and unnamed files are removed"
+)
 def test_what_a_crash_left_unfinished_is_removed(opener: Opener, tmp_path: Path) -> None:
     store = opener()
     store.write("SET", "a", "1")
@@ -879,6 +1002,7 @@ def test_what_a_crash_left_unfinished_is_removed(opener: Opener, tmp_path: Path)
     assert sorted(files(tmp_path)) == sorted([*before, "notes.txt"])
 
 
+@pytest.mark.behaviour("manifest: files", "what it does not name is neither read nor overwritten")
 def test_files_that_no_manifest_names_are_neither_read_nor_overwritten(
     opener: Opener, tmp_path: Path
 ) -> None:
@@ -892,6 +1016,7 @@ def test_files_that_no_manifest_names_are_neither_read_nor_overwritten(
     assert opener.reopen(store).keys() == [b"a", b"b"]
 
 
+@pytest.mark.behaviour("DEBUG LOADAOF", "loads all that was committed")
 def test_a_store_that_runs_loads_all_that_was_committed(opener: Opener, disk: Disk) -> None:
     store = opener(storage=disk)
     make_slow(store, disk)
@@ -951,6 +1076,7 @@ def test_a_log_is_adopted_by_others(opener: Opener, tmp_path: Path) -> None:
     assert incr(tmp_path) == torn, "the files of an adopted log are left as they were"
 
 
+@pytest.mark.behaviour("never silently empty", "an empty log over a snapshot counts as none")
 def test_an_empty_log_is_no_data(opener: Opener, tmp_path: Path) -> None:
     with kvcore.open(str(tmp_path), "rdb", save="") as embedded:
         embedded.set("a", "1")

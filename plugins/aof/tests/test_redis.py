@@ -36,6 +36,7 @@ def loaded_by_redis(folder: Path, *args: str) -> str:
         return digest_of(server)
 
 
+@pytest.mark.behaviour("AOF: text", "a log of redis-server is loaded")
 @pytest.mark.parametrize("preamble", ["yes", "no"])
 def test_a_log_of_redis_is_loaded(opener: Opener, tmp_path: Path, preamble: str) -> None:
     with start_redis(tmp_path, *AOF, "--aof-use-rdb-preamble", preamble) as server:
@@ -76,6 +77,7 @@ def test_a_log_with_several_increments_is_loaded(opener: Opener, tmp_path: Path)
     assert opener().digest() == expected
 
 
+@pytest.mark.behaviour("old single-file AOF", "taken over as the base, as redis-server does")
 @pytest.mark.parametrize("preamble", ["yes", "no"])
 def test_an_old_log_of_one_file_is_taken_over_as_redis_does(
     opener: Opener, tmp_path: Path, preamble: str
@@ -115,6 +117,7 @@ def test_an_old_log_of_one_file_is_taken_over_as_redis_does(
     ]
 
 
+@pytest.mark.behaviour("old single-file AOF", "found after a crash between the two steps")
 def test_an_old_log_named_but_not_yet_moved_is_found(opener: Opener, tmp_path: Path) -> None:
     (tmp_path / "appendonly.aof").write_bytes(requests([("SELECT", "0"), ("SET", "a", "1")]))
     (tmp_path / "appendonlydir").mkdir()
@@ -152,6 +155,7 @@ def fill_store(store: Opened) -> None:
     store.transaction(("SET", "a", "1"), ("SELECT", "2"), ("INCR", "a"), ("APPEND", "b", "\r\n"))
 
 
+@pytest.mark.behaviour("aof-use-rdb-preamble", "either form of the base is loaded by redis-server")
 @pytest.mark.parametrize("preamble", [True, False])
 def test_redis_loads_our_log(opener: Opener, tmp_path: Path, preamble: bool) -> None:
     store = opener(aof_use_rdb_preamble=preamble, aof_timestamp_enabled=True)
@@ -179,6 +183,7 @@ def test_redis_loads_our_log_after_a_crash_in_a_rewrite(opener: Opener, tmp_path
     assert loaded_by_redis(tmp_path) == expected
 
 
+@pytest.mark.behaviour("AOF: text", "the same commands give the text that redis-server writes")
 def test_the_same_commands_give_the_same_text(opener: Opener, tmp_path: Path) -> None:
     script: list[tuple[str, ...]] = [
         ("SET", "a", "1"),
@@ -216,6 +221,7 @@ def test_the_same_commands_give_the_same_text(opener: Opener, tmp_path: Path) ->
     assert files(tmp_path)[name] == files(theirs)[name]
 
 
+@pytest.mark.behaviour("INFO persistence", "the fields of a log, in the order of redis-server")
 def test_info_has_the_fields_of_redis_in_its_order(opener: Opener, tmp_path: Path) -> None:
     theirs = tmp_path / "theirs"
     theirs.mkdir()

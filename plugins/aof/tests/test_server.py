@@ -66,6 +66,7 @@ SCRIPT: list[tuple[str, ...]] = [
 ]
 
 
+@pytest.mark.behaviour("BGREWRITEAOF", "replies beside redis-server")
 def test_replies_are_those_of_redis(tmp_path: Path) -> None:
     answers = []
     for name, start, args in (("ours", start_kvcore, OURS), ("theirs", start_redis, THEIRS)):
@@ -97,6 +98,7 @@ def test_info_is_that_of_redis(tmp_path: Path) -> None:
     assert ours == theirs
 
 
+@pytest.mark.behaviour("appendfsync", "kill -9 loses nothing that was answered, with each value")
 @pytest.mark.parametrize("policy", ["always", "everysec", "no"])
 def test_kill_9_loses_nothing_that_was_answered(tmp_path: Path, policy: str) -> None:
     args = (*OURS, "--appendfsync", policy, "--auto-aof-rewrite-min-size", "20kb")
@@ -131,6 +133,8 @@ def test_kill_9_loses_nothing_that_was_answered(tmp_path: Path, policy: str) -> 
             assert kept[writer] % 10 == 0, "transactions are kept whole"
 
 
+@pytest.mark.behaviour("log lines", "`Killing running AOF rewrite child`")
+@pytest.mark.behaviour("SHUTDOWN", "syncs the log and ends the children")
 def test_terminating_keeps_everything_and_ends_the_child(tmp_path: Path) -> None:
     with start_kvcore(tmp_path, *OURS, *SLOW) as server:
         server.client().mset({"a": 1, "b": 2, "c": 3})
@@ -143,6 +147,7 @@ def test_terminating_keeps_everything_and_ends_the_child(tmp_path: Path) -> None
         assert server.client().mget("a", "b", "c") == [b"1", b"2", b"3"]
 
 
+@pytest.mark.behaviour("log lines", "the end of a child by a signal")
 def test_a_dead_child_is_noticed_and_reported(tmp_path: Path) -> None:
     with start_kvcore(tmp_path, *OURS, *SLOW) as server:
         client = server.client()
@@ -154,6 +159,7 @@ def test_a_dead_child_is_noticed_and_reported(tmp_path: Path) -> None:
         assert client.set("d", 4)
 
 
+@pytest.mark.behaviour("process", "a child does not outlive its server")
 def test_a_child_does_not_outlive_its_server(tmp_path: Path) -> None:
     with start_kvcore(tmp_path, *OURS, "--rdb-key-save-delay", "1000") as server:
         client = server.client()
@@ -174,6 +180,7 @@ def _is_zombie(pid: int) -> bool:
         return True
 
 
+@pytest.mark.behaviour("log lines", "`Bad file format reading the append only file`, no traceback")
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
@@ -202,6 +209,7 @@ def test_damage_ends_the_start_with_one_line_and_no_traceback(
     assert path.read_bytes() == content
 
 
+@pytest.mark.behaviour("log lines", "`Unexpected end of file reading the append only file`")
 def test_an_unfinished_command_is_refused_if_told_so(tmp_path: Path) -> None:
     with start_kvcore(tmp_path, *OURS) as server:
         server.client().set("a", 1)

@@ -129,6 +129,7 @@ def test_the_files_of_rdb_and_of_aof_are_taken_over_without_a_question(
         assert sorted(embedded.execute("KEYS", "*")) == [b"a", b"b"]
 
 
+@pytest.mark.behaviour("load", "damage of the log is not papered over with a snapshot")
 def test_damage_of_the_log_is_not_papered_over_with_the_snapshot(
     opener: Opener, tmp_path: Path
 ) -> None:
@@ -159,6 +160,7 @@ def test_it_claims_what_either_claims(tmp_path: Path) -> None:
 # Two children, one at a time ------------------------------------------------------------------
 
 
+@pytest.mark.behaviour("BGREWRITEAOF", "waits for a snapshot in the background")
 @either_way
 def test_a_rewrite_waits_for_a_snapshot(opener: Opener) -> None:
     store = fill_slowly(opener)
@@ -175,6 +177,7 @@ def test_a_rewrite_waits_for_a_snapshot(opener: Opener) -> None:
     assert store.policy.info()["rdb_last_bgsave_status"] == "ok"
 
 
+@pytest.mark.behaviour("BGSAVE", "SCHEDULE waits for a rewrite")
 @either_way
 def test_a_snapshot_waits_for_a_rewrite_if_told_so(opener: Opener) -> None:
     store = fill_slowly(opener)
@@ -189,6 +192,7 @@ def test_a_snapshot_waits_for_a_rewrite_if_told_so(opener: Opener) -> None:
     store.until(lambda: not saving(store))
 
 
+@pytest.mark.behaviour("SAVE", "allowed during a rewrite")
 @either_way
 def test_save_is_allowed_during_a_rewrite(opener: Opener, tmp_path: Path) -> None:
     store = fill_slowly(opener)
@@ -227,6 +231,7 @@ def test_save_points_fire_beside_the_log(opener: Opener, tmp_path: Path) -> None
 # Trouble --------------------------------------------------------------------------------------
 
 
+@pytest.mark.behaviour("MISCONF: snapshots", "beside a log: writes go on when both are well")
 @either_way
 def test_writes_are_allowed_again_only_when_both_are_well(opener: Opener, disk: Disk) -> None:
     store = fill_slowly(opener, storage=disk, save="3600 1000000")
@@ -305,6 +310,8 @@ def test_files_cross_over_to_redis_and_back(opener: Opener, tmp_path: Path) -> N
         assert digest_of(server) == expected
 
 
+@pytest.mark.behaviour("BGSAVE", "replies during a rewrite beside redis-server")
+@pytest.mark.behaviour("BGREWRITEAOF", "replies during a save beside redis-server")
 def test_replies_during_children_are_those_of_redis(tmp_path: Path) -> None:
     script = [
         ("MSET", "a", "1", "b", "2", "c", "3"),

@@ -83,6 +83,7 @@ def refuse(data: bytes, *, checksum: bool = True, databases: int = 16) -> Corrup
 # The header -----------------------------------------------------------------------------------
 
 
+@pytest.mark.behaviour("RDB versions", "1 to 13 are read")
 @pytest.mark.parametrize("version", range(1, 14))
 def test_versions_that_are_read(version: int) -> None:
     trailer = b"\xff" if version < 5 else END
@@ -91,6 +92,7 @@ def test_versions_that_are_read(version: int) -> None:
     assert contents.version == version
 
 
+@pytest.mark.behaviour("RDB versions", "80 of Valkey 9 is read")
 def test_a_file_of_valkey_9() -> None:
     aux = b"\xfa" + rdb_string(b"valkey-ver") + rdb_string(b"9.0.0")
     found, contents = read(b"VALKEY080" + aux + b"\xfe\x00" + pair(b"k", b"v") + END)
@@ -99,6 +101,11 @@ def test_a_file_of_valkey_9() -> None:
     assert contents.maker == "Valkey 9.0.0"
 
 
+@pytest.mark.behaviour("RDB versions", "others are refused by number")
+@pytest.mark.behaviour(
+    "3. a duplicated key panics; a damaged version is believed",
+    "each digit of the version is checked",
+)
 @pytest.mark.parametrize("version", [0, 14, 79, 81, 9999])
 def test_other_versions_are_refused_by_number(version: int) -> None:
     error = refuse(b"REDIS%04d" % version + END)
@@ -106,6 +113,7 @@ def test_other_versions_are_refused_by_number(version: int) -> None:
     assert error.offset == 5
 
 
+@pytest.mark.behaviour("RDB: what is refused", "what is no header")
 @pytest.mark.parametrize(
     "header",
     [
@@ -147,6 +155,7 @@ def test_expiry_in_seconds_and_milliseconds() -> None:
     }
 
 
+@pytest.mark.behaviour("RDB: what is skipped", "keys whose time is over, counted")
 def test_expired_keys_are_dropped_and_counted() -> None:
     past = b"\xfc" + (1000).to_bytes(8, "little")
     found, contents = read(HEADER + past + pair(b"gone", b"1") + pair(b"here", b"2") + END)
@@ -202,11 +211,16 @@ def test_a_database_out_of_range_is_refused_with_advice() -> None:
     assert "databases 6" in error.advice
 
 
+@pytest.mark.behaviour(
+    "3. a duplicated key panics; a damaged version is believed",
+    "a key that is there twice is refused by name",
+)
 def test_a_key_that_is_there_twice_is_refused() -> None:
     error = refuse(HEADER + pair(b"twin", b"1") + pair(b"twin", b"2") + END)
     assert "twin" in str(error)
 
 
+@pytest.mark.behaviour("RDB: what is skipped", "functions, with a warning")
 def test_functions_are_skipped_with_a_warning() -> None:
     code = b"\xf5" + rdb_string(b"#!lua name=f\nredis.register_function('f', f)")
     found, contents = read(HEADER + code + code + pair(b"k", b"v") + END)
@@ -219,6 +233,7 @@ def test_functions_of_release_candidates_are_refused() -> None:
     assert "before Redis 7.0" in str(refuse(HEADER + b"\xf6\x00" + END))
 
 
+@pytest.mark.behaviour("RDB: what is refused", "types that are not supported, with key and offset")
 @pytest.mark.parametrize(
     ("code", "name"),
     [
@@ -241,6 +256,7 @@ def test_foreign_types_are_named_with_key_and_offset(code: int, name: str) -> No
     assert error.offset == len(before)
 
 
+@pytest.mark.behaviour("RDB: what is refused", "unknown types and opcodes, with key and offset")
 @pytest.mark.parametrize("header", [HEADER, b"REDIS0013", b"VALKEY080"])
 @pytest.mark.parametrize("code", [8, 26, 100, 200, 243])
 def test_unknown_types_and_opcodes_are_named(code: int, header: bytes) -> None:
@@ -275,6 +291,7 @@ def small() -> bytes:
     return write(made)
 
 
+@pytest.mark.behaviour("log lines", "`CRC error`")
 def test_a_wrong_checksum_is_refused(small: bytes) -> None:
     assert "CRC error" in str(refuse(small[:-1] + bytes([small[-1] ^ 1])))
 
@@ -302,12 +319,14 @@ def test_what_follows_the_checksum_is_left_alone(small: bytes) -> None:
 # Damage ---------------------------------------------------------------------------------------
 
 
+@pytest.mark.behaviour("RDB: what is refused", "every truncation")
 def test_every_truncation_is_refused(small: bytes) -> None:
     for size in range(len(small)):
         refuse(small[:size])
         refuse(small[:size], checksum=False)
 
 
+@pytest.mark.behaviour("RDB: what is refused", "every flipped bit")
 def test_every_flipped_bit_is_refused(small: bytes) -> None:
     for position in range(len(small)):
         for bit in range(8):
@@ -501,6 +520,7 @@ def checked(data: bytes) -> bytes:
     return data + b"\xff" + writer.crc.to_bytes(8, "little")
 
 
+@pytest.mark.behaviour("RDB: what is skipped", "empty collections, where redis-server skips them")
 @pytest.mark.parametrize("trailer", ["checksum", "none"])
 @pytest.mark.parametrize("name", EMPTY)
 def test_empty_collections_are_skipped_where_redis_skips_them(

@@ -113,6 +113,7 @@ def reopen(opener: Opener, store: Opened) -> Opened:
 # SAVE and BGSAVE ------------------------------------------------------------------------------
 
 
+@pytest.mark.behaviour("SAVE", "everything is durable on return")
 def test_save_keeps_everything(open_store: Opener, tmp_path: Path) -> None:
     store = open_store()
     store.set("a", "b")
@@ -123,6 +124,7 @@ def test_save_keeps_everything(open_store: Opener, tmp_path: Path) -> None:
     assert reopen(open_store, store).keys() == [b"a", b"b"]
 
 
+@pytest.mark.behaviour("BGSAVE", "keeps what was there when it began")
 @either_way
 def test_bgsave_keeps_what_was_there_when_it_began(open_store: Opener, tmp_path: Path) -> None:
     store = open_store(rdb_key_save_delay=SLOW)
@@ -151,17 +153,20 @@ def test_bgsave_of_nothing(open_store: Opener, tmp_path: Path) -> None:
     assert snapshot_files(tmp_path) == ["dump.rdb"]
 
 
+@pytest.mark.behaviour("BGSAVE", "other words are a syntax error")
 @pytest.mark.parametrize("words", [("NOW",), ("SCHEDULE", "x"), ("",)])
 def test_bgsave_with_other_words(open_store: Opener, words: tuple[str, ...]) -> None:
     assert open_store().do("BGSAVE", *words) == "-ERR syntax error"
 
 
+@pytest.mark.behaviour("SAVE", "refused in a transaction")
 def test_save_is_refused_in_a_transaction(open_store: Opener) -> None:
     store = open_store()
     store.session.multi()
     assert store.do("SAVE") == "-ERR Command not allowed inside a transaction"
 
 
+@pytest.mark.behaviour("BGSAVE", "scheduled within EXEC")
 @either_way
 def test_bgsave_in_a_transaction_is_scheduled(open_store: Opener, tmp_path: Path) -> None:
     store = open_store()
@@ -183,6 +188,7 @@ def dawdle(view: View, progress: Callable[[int], None]) -> None:
         time.sleep(0.002)
 
 
+@pytest.mark.behaviour("BGSAVE", "CANCEL ends it, which is no failure")
 @either_way
 def test_a_background_save_can_be_cancelled(open_store: Opener, tmp_path: Path) -> None:
     store = open_store(rdb_key_save_delay=100_000_000)
@@ -198,6 +204,7 @@ def test_a_background_save_can_be_cancelled(open_store: Opener, tmp_path: Path) 
     assert store.do("SET", "k", "w") == "OK"
 
 
+@pytest.mark.behaviour("BGSAVE", "refused beside a rewrite, unless SCHEDULE")
 def test_beside_another_child(open_store: Opener) -> None:
     """As while the log is rewritten: BGSAVE waits if told to, SAVE needs no child."""
     store = open_store()
@@ -216,6 +223,7 @@ def test_beside_another_child(open_store: Opener) -> None:
     assert store.info("bgsave_in_progress") == 0, "it was scheduled once"
 
 
+@pytest.mark.behaviour("LASTSAVE", "the start, then the last snapshot that worked")
 @either_way
 def test_lastsave(open_store: Opener) -> None:
     store = open_store()
@@ -231,6 +239,7 @@ def test_lastsave(open_store: Opener) -> None:
     assert store.info("last_save_time") == after
 
 
+@pytest.mark.behaviour("INFO persistence", "the fields of snapshots")
 @either_way
 def test_fields_of_info(open_store: Opener) -> None:
     store = open_store()
@@ -287,6 +296,7 @@ def test_hooks_hear_of_every_end(open_store: Opener) -> None:
 # Save points ----------------------------------------------------------------------------------
 
 
+@pytest.mark.behaviour("save", "a save point needs changes and time")
 @either_way
 def test_a_save_point_needs_changes_and_time(open_store: Opener, tmp_path: Path) -> None:
     store = open_store(save="100 3")
@@ -303,6 +313,7 @@ def test_a_save_point_needs_changes_and_time(open_store: Opener, tmp_path: Path)
     assert reopen(open_store, store).keys() == [b"a", b"b", b"c"]
 
 
+@pytest.mark.behaviour("retry of a save", "a save point waits some seconds after a failure")
 @either_way
 def test_after_a_failure_a_save_point_waits_some_seconds(open_store: Opener) -> None:
     store = open_store(save="100 1", rdb_key_save_delay=SLOW)
@@ -338,6 +349,7 @@ def fail_to_save(store: Opened) -> None:
     end_child(store)
 
 
+@pytest.mark.behaviour("snapshot", "a killed child leaves the last one")
 @either_way
 def test_a_killed_child_leaves_the_last_snapshot(open_store: Opener, tmp_path: Path) -> None:
     store = open_store(rdb_key_save_delay=SLOW)
@@ -359,6 +371,9 @@ def test_a_killed_child_leaves_the_last_snapshot(open_store: Opener, tmp_path: P
     assert (tmp_path / "dump.rdb").read_bytes() == before
 
 
+@pytest.mark.behaviour(
+    "stop-writes-on-bgsave-error", "`yes`: writes are refused after a failed background save"
+)
 @either_way
 def test_writes_are_refused_after_a_failed_background_save(open_store: Opener) -> None:
     store = open_store(save="3600 1000", rdb_key_save_delay=SLOW)
@@ -382,6 +397,7 @@ def test_a_background_save_that_works_heals_too(open_store: Opener) -> None:
     assert store.do("SET", "b", "1") == "OK"
 
 
+@pytest.mark.behaviour("stop-writes-on-bgsave-error", "nobody is stopped without save points")
 @either_way
 @pytest.mark.parametrize("options", [{"save": ""}, {"stop_writes_on_bgsave_error": False}], ids=str)
 def test_writes_go_on_where_nobody_relies_on_snapshots(
@@ -394,6 +410,7 @@ def test_writes_go_on_where_nobody_relies_on_snapshots(
     assert store.do("SET", "b", "1") == "OK"
 
 
+@pytest.mark.behaviour("MISCONF: snapshots", "lifted by CONFIG SET of either option")
 @either_way
 def test_config_set_opens_and_closes_the_gate(open_store: Opener) -> None:
     store = open_store(save="3600 1000", rdb_key_save_delay=SLOW)
@@ -410,6 +427,7 @@ def test_config_set_opens_and_closes_the_gate(open_store: Opener) -> None:
         assert store.do("SET", "b", "1") == expected, (name, value)
 
 
+@pytest.mark.behaviour("BGSAVE", "a child ended by SIGUSR1 is no failure")
 def test_sigusr1_is_no_failure(open_store: Opener, tmp_path: Path) -> None:
     store = open_store(save="3600 1000", rdb_key_save_delay=SLOW)
     store.set("a")
@@ -434,6 +452,7 @@ def test_an_older_snapshot_never_replaces_a_newer(open_store: Opener, tmp_path: 
     assert reopen(open_store, store).keys() == [b"a", b"b", b"c"]
 
 
+@pytest.mark.behaviour("process", "a child whose parent died replaces nothing")
 def test_a_child_whose_parent_died_replaces_nothing(open_store: Opener, tmp_path: Path) -> None:
     store = open_store(rdb_key_save_delay=SLOW)
     store.set("a", "b", "c")
@@ -482,6 +501,8 @@ def test_a_process_that_ends_while_its_thread_saves(
     assert snapshot_files(tmp_path) == ["dump.rdb"]
 
 
+@pytest.mark.behaviour("rdb-key-save-delay", "slows a save down")
+@pytest.mark.behaviour("snapshot-method", "`fork` and `inprocess` save the same")
 @pytest.mark.parametrize("method", ["fork", "inprocess"])
 def test_what_is_saved_is_what_there_was(tmp_path: Path, method: str) -> None:
     """Every type, with expiry, while each key is written to."""
@@ -513,6 +534,10 @@ def test_an_empty_folder_is_an_empty_store(open_store: Opener, tmp_path: Path) -
     assert snapshot_files(tmp_path) == []
 
 
+@pytest.mark.behaviour("leftovers", "of a save are removed at the next start")
+@pytest.mark.behaviour(
+    "4. temporary files of killed children stay", "temporary snapshots are removed"
+)
 def test_what_earlier_processes_left_unfinished_is_removed(
     open_store: Opener, tmp_path: Path
 ) -> None:
@@ -526,6 +551,7 @@ def test_what_earlier_processes_left_unfinished_is_removed(
     assert snapshot_files(tmp_path) == ["dump.rdb", "temp-mine.rdb"]
 
 
+@pytest.mark.behaviour("load", "a damaged file stops the start and stays")
 def test_a_damaged_file_stops_the_start_and_stays(open_store: Opener, tmp_path: Path) -> None:
     store = open_store()
     store.set("a")
@@ -541,6 +567,7 @@ def test_a_damaged_file_stops_the_start_and_stays(open_store: Opener, tmp_path: 
     assert snapshot_files(tmp_path) == ["dump.rdb"]
 
 
+@pytest.mark.behaviour("SHUTDOWN", "a last snapshot with save points, SAVE or NOSAVE")
 @pytest.mark.parametrize(
     ("points", "save", "written"),
     [
@@ -599,6 +626,7 @@ def test_a_store_told_to_stop_before_it_loads(tmp_path: Path) -> None:
     instance.release()
 
 
+@pytest.mark.behaviour("key-load-delay", "slows a load down")
 def test_a_load_may_be_slowed_down(open_store: Opener) -> None:
     store = open_store()
     store.set("a", "b")
@@ -610,6 +638,8 @@ def test_a_load_may_be_slowed_down(open_store: Opener) -> None:
 # CONFIG SET -----------------------------------------------------------------------------------
 
 
+@pytest.mark.behaviour("dbfilename", "takes effect with the next snapshot")
+@pytest.mark.behaviour("dir", "the next snapshot lies there")
 @either_way
 def test_another_name_and_folder_take_effect(open_store: Opener, tmp_path: Path) -> None:
     store = open_store(enable_protected_configs="yes")
@@ -629,6 +659,7 @@ def test_another_name_and_folder_take_effect(open_store: Opener, tmp_path: Path)
         assert copy.get("a") == b"value of a"
 
 
+@pytest.mark.behaviour("rdbcompression", "takes effect with the next snapshot")
 def test_compression_takes_effect(open_store: Opener, tmp_path: Path) -> None:
     store = open_store()
     store.do("SET", "a", "x" * 10_000)
@@ -637,6 +668,65 @@ def test_compression_takes_effect(open_store: Opener, tmp_path: Path) -> None:
     store.configure("rdbcompression", "no")
     store.do("SAVE")
     assert small < 1000 < 10_000 < (tmp_path / "dump.rdb").stat().st_size
+
+
+@pytest.mark.behaviour("rdbchecksum", "`no`: none is written, and none is looked at")
+@pytest.mark.behaviour("rdbchecksum", "`yes`: a damaged file is refused")
+def test_the_checksum_is_written_and_looked_at_as_configured(
+    open_store: Opener, tmp_path: Path
+) -> None:
+    store = open_store(rdbchecksum="no")
+    store.set("a")
+    store.do("SAVE")
+    assert (tmp_path / "dump.rdb").read_bytes().endswith(b"\xff" + bytes(8))
+    store = reopen(open_store, store)  # with a checksum, which a file without one may lack
+    assert store.keys() == [b"a"]
+    store.do("SAVE")
+    data = (tmp_path / "dump.rdb").read_bytes()
+    assert not data.endswith(bytes(8))
+    (tmp_path / "dump.rdb").write_bytes(data.replace(b"value of a", b"valve of a"))
+    store.instance.shutdown(False)
+    with pytest.raises(CorruptData, match="CRC error"):
+        kvcore.open(str(tmp_path), "rdb")
+    store = open_store(rdbchecksum="no")
+    assert store.do("GET", "a") == b"valve of a"
+    assert "immutable" in str(store.do("CONFIG", "SET", "rdbchecksum", "yes"))
+
+
+class CountingStorage(LocalStorage):
+    """``sizes``: how many bytes the file had at each of its syncs."""
+
+    def __init__(self, root: Path) -> None:
+        super().__init__(str(root))
+        self.sizes: list[int] = []
+
+    def create(self, name: str) -> File:
+        file = super().create(name)
+        sync = file.sync
+
+        def count() -> None:
+            self.sizes.append(file.size)
+            sync()
+
+        file.sync = count  # type: ignore[method-assign]
+        return file
+
+
+@pytest.mark.behaviour(
+    "rdb-save-incremental-fsync", "`yes`: a sync every 4 MB; `no`: one at the end"
+)
+@pytest.mark.parametrize("often", ["yes", "no"])
+def test_a_large_snapshot_is_synced_in_steps(
+    open_store: Opener, tmp_path: Path, often: str
+) -> None:
+    disk = CountingStorage(tmp_path)
+    store = open_store(storage=disk, rdb_save_incremental_fsync=often, rdbcompression="no")
+    for n in range(10):
+        store.do("SET", f"k{n}", bytes(1 << 20))
+    store.do("SAVE")
+    *steps, whole = disk.sizes
+    assert whole == (tmp_path / "dump.rdb").stat().st_size
+    assert [size >> 20 for size in steps] == ([4, 8] if often == "yes" else [])
 
 
 # A disk that fails ----------------------------------------------------------------------------
@@ -707,6 +797,7 @@ def break_disk(store: Opened, kind: str, grace: int = 0) -> None:
     store.instance.storage.failing, store.instance.storage.grace = kind, grace
 
 
+@pytest.mark.behaviour("snapshot", "wherever SAVE fails, the last one stays")
 @pytest.mark.parametrize(("kind", "grace"), FAILURES)
 def test_a_failed_save_costs_nothing(
     failing: Opened, open_store: Opener, tmp_path: Path, kind: str, grace: int
@@ -724,6 +815,7 @@ def test_a_failed_save_costs_nothing(
     assert {b"a", b"b", b"c"} <= set(reopen(open_store, failing).keys())
 
 
+@pytest.mark.behaviour("snapshot", "wherever BGSAVE fails, the last one stays")
 @either_way
 @pytest.mark.parametrize(("kind", "grace"), FAILURES)
 def test_a_failed_background_save_costs_nothing(
@@ -739,6 +831,7 @@ def test_a_failed_background_save_costs_nothing(
     assert failing.do("SET", "c", "1") == f"-{MISCONF}"
 
 
+@pytest.mark.behaviour("snapshot", "a rename that may not last is no success")
 def test_a_rename_that_may_not_last_is_no_success(failing: Opened, open_store: Opener) -> None:
     break_disk(failing, "sync_dir")
     assert failing.do("SAVE") == "-ERR"

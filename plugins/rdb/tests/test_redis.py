@@ -171,6 +171,7 @@ WRITTEN = {
 }
 
 
+@pytest.mark.behaviour("rdb-version", "9 to 12: each with its own encodings only")
 @pytest.mark.parametrize("version", WRITTEN)
 @pytest.mark.parametrize("packed", [False, True])
 def test_a_version_has_its_own_encodings_only(tmp_path: Path, version: int, packed: bool) -> None:
@@ -194,6 +195,7 @@ def test_a_version_has_its_own_encodings_only(tmp_path: Path, version: int, pack
         assert server.client().execute_command("DEBUG", "DIGEST") == expected
 
 
+@pytest.mark.behaviour("rdb-version", "can be changed while the store runs")
 @pytest.mark.parametrize("method", ["fork", "inprocess"])
 def test_the_version_can_be_changed_at_runtime(tmp_path: Path, method: str) -> None:
     with start_kvcore(tmp_path, "--persistence", "rdb", "--snapshot-method", method) as server:
@@ -237,6 +239,7 @@ def test_a_file_with_functions_loads_without_them(tmp_path: Path) -> None:
         assert store.get("k") == b"v"
 
 
+@pytest.mark.behaviour("RDB versions", "files of all ages load as in redis-server")
 @pytest.mark.parametrize(
     "path", [None, *sorted(FIXTURES.glob("*.rdb"))], ids=lambda path: path.stem if path else "v1"
 )

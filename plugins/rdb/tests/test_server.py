@@ -103,6 +103,8 @@ def run_script(server: RedisServer) -> list[tuple[tuple[str, ...], object]]:
     return replies
 
 
+@pytest.mark.behaviour("SAVE", "replies beside redis-server, in every state")
+@pytest.mark.behaviour("BGSAVE", "replies beside redis-server, in every state")
 def test_replies_are_those_of_redis(tmp_path: Path) -> None:
     ours, theirs = tmp_path / "ours", tmp_path / "theirs"
     ours.mkdir()
@@ -122,6 +124,8 @@ FLUSHES: list[tuple[str, ...]] = [
 ]
 
 
+@pytest.mark.behaviour("FLUSHALL", "saves at once where there are save points")
+@pytest.mark.behaviour("save", "FLUSHALL saves at once")
 @pytest.mark.parametrize("points", ["", "3600 1000000"])
 @pytest.mark.parametrize("words", FLUSHES, ids=" ".join)
 def test_flushall_saves_at_once_where_there_are_save_points(
@@ -158,6 +162,7 @@ def test_flushall_saves_at_once_where_there_are_save_points(
         assert ours == theirs
 
 
+@pytest.mark.behaviour("FLUSHALL", "ends a save in the background")
 def test_flushall_ends_a_save_in_the_background(tmp_path: Path) -> None:
     for points in ("", "3600 1000000"):
         with start_kvcore(tmp_path, *RDB, "--save", points) as server:
@@ -173,6 +178,7 @@ def test_flushall_ends_a_save_in_the_background(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir() if "temp" in path.name] == []
 
 
+@pytest.mark.behaviour("FLUSHALL", "is done even if it cannot be saved")
 def test_a_flushall_that_cannot_be_saved_is_done_and_told_of(tmp_path: Path) -> None:
     with start_kvcore(tmp_path, *RDB, "--save", "3600 1000000") as server:
         client = server.client()
@@ -213,6 +219,7 @@ def test_the_commands_are_described_as_in_redis(tmp_path: Path, oracle: RedisSer
             assert set(ours[6]) == set(theirs[6]), "ACL categories"
 
 
+@pytest.mark.behaviour("log lines", "of saves and loads")
 def test_lines_of_the_log(tmp_path: Path) -> None:
     with start_kvcore(tmp_path, *RDB, "--save", "3600 1000000") as server:
         client = server.client()
@@ -235,6 +242,7 @@ def test_lines_of_the_log(tmp_path: Path) -> None:
         assert "DB loaded from disk" in server.log
 
 
+@pytest.mark.behaviour("save", "a save point is reached in a running server")
 def test_a_save_point_is_reached(tmp_path: Path) -> None:
     with start_kvcore(tmp_path, *RDB) as server:
         client = server.client()
@@ -275,6 +283,7 @@ def test_killed_while_it_saves(tmp_path: Path) -> None:
         assert [entry.name for entry in tmp_path.glob("*.rdb")] == ["dump.rdb"]
 
 
+@pytest.mark.behaviour("SHUTDOWN", "ends a save in the background")
 @pytest.mark.parametrize("method", ["fork", "inprocess"])
 def test_a_server_that_leaves_while_it_saves(tmp_path: Path, method: str) -> None:
     options = ("--snapshot-method", method, "--save", "3600 1000000")
@@ -295,6 +304,7 @@ def test_a_server_that_leaves_while_it_saves(tmp_path: Path, method: str) -> Non
         assert server.client().mget("a", "b", "later") == [b"1", b"2", b"1"]
 
 
+@pytest.mark.behaviour("snapshot-method", "can be changed while the store runs")
 def test_the_method_can_be_changed_while_it_runs(tmp_path: Path) -> None:
     with start_kvcore(tmp_path, *RDB) as server:
         client = server.client()
@@ -307,6 +317,7 @@ def test_the_method_can_be_changed_while_it_runs(tmp_path: Path) -> None:
             assert persistence(client)["rdb_last_bgsave_status"] == "ok"
 
 
+@pytest.mark.behaviour("save", "SIGTERM saves where there are any")
 @pytest.mark.parametrize(("points", "kept"), [("3600 1000000", True), ("", False)])
 def test_sigterm_saves_where_there_are_save_points(tmp_path: Path, points: str, kept: bool) -> None:
     with start_kvcore(tmp_path, *RDB, "--save", points) as server:

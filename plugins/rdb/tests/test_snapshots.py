@@ -73,6 +73,7 @@ def name_at(second: int) -> str:
 # Names ----------------------------------------------------------------------------------------
 
 
+@pytest.mark.behaviour("snapshot-filename", "each snapshot stays under a name of its time")
 def test_each_snapshot_stays_under_its_time(tmp_path: Path, clock: Clock) -> None:
     save(tmp_path, clock, "1", "2", "3")
     assert files(tmp_path) == [name_at(60), name_at(120), name_at(180), "dump.rdb"]
@@ -86,6 +87,7 @@ def test_each_snapshot_stays_under_its_time(tmp_path: Path, clock: Clock) -> Non
             assert server.client().get("k") == value
 
 
+@pytest.mark.behaviour("snapshot-keep", "the oldest go, and nothing else")
 def test_the_oldest_go_and_nothing_else(tmp_path: Path, clock: Clock) -> None:
     strangers = ["dump-2026-backup.rdb", "dump-20200101-000000.rdb.bak", "dump-x-y.rdb"]
     for name in strangers:
@@ -123,6 +125,7 @@ def test_a_clock_that_runs_backwards(tmp_path: Path, clock: Clock, steps: int) -
     assert loaded(tmp_path) == b"5"
 
 
+@pytest.mark.behaviour("snapshot-filename", "names that would not be found again are refused")
 @pytest.mark.parametrize(
     "name",
     ["x.rdb", "dump-%Y", "%Y.aof", "a/%Y.rdb", "temp-%Y.rdb", "%A.rdb", "%Y%.rdb", "%%Y.rdb"],
