@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any, Final
 
-from kvcore.codec.rdb import ONE_STRING, SINCE, Reader, Writer
+from kvcore.codec.rdb import MANY_STRINGS, ONE_STRING, SINCE, Reader, Writer
 from kvcore.errors import CorruptData
 from kvcore.packed import Packed, form
 
@@ -209,7 +209,8 @@ class PackedForm:
     code: int
     full: bool
     since: int  # the RDB version that brought the code
-    string_at: int  # where the payload's only string begins; -1 if there are more
+    string_at: int  # where the payload's only string begins; -1 if it is made otherwise
+    gap: int  # behind each string of a payload that is a length and strings; else -1
     cls: type[Packed]
     base: DataType
     record: DataType
@@ -219,6 +220,7 @@ class PackedForm:
         self.full = full
         self.since = SINCE.get(code, 0)
         self.string_at = ONE_STRING.get(code, -1)
+        self.gap = MANY_STRINGS.get(code, -1)
         self.base = base
         self.cls = form(f"Packed{'Full' if full else ''}{base.name.capitalize()}{code}")
         self.record = DataType(
@@ -262,6 +264,8 @@ class PackedForm:
     def _save(self, payload: bytes, writer: Writer) -> None:
         if writer.version < self.since:
             self.base.save(self.unpack(payload), writer)
+        elif self.gap >= 0:
+            writer.packed_strings(payload, self.gap)
         elif self.string_at < 0 or payload[: self.string_at] != _ONE_NODE[: self.string_at]:
             writer.raw(payload)
         else:

@@ -38,6 +38,13 @@ _NINE: Final = 57
 _STRING_32: Final = 0xF0
 _INT_64: Final = 0xF4
 
+# An integer's entry: its encoding, the number, the back-length.
+_PACK_13: Final = struct.Struct(">HB").pack
+_PACK_16: Final = struct.Struct("<BhB").pack
+_PACK_24: Final = struct.Struct("<BHbB").pack
+_PACK_32: Final = struct.Struct("<BiB").pack
+_PACK_64: Final = struct.Struct("<BqB").pack
+
 _BYTE: Final = [bytes([n]) for n in range(256)]
 _DIGITS: Final = [b"%d" % n for n in range(128)]
 _SMALL_INT: Final = [bytes([n, 1]) for n in range(128)]
@@ -177,17 +184,14 @@ def _encode_int(number: int) -> bytes:
     if 0 <= number <= 127:
         return _SMALL_INT[number]
     if -4096 <= number <= 4095:
-        return ((0xC000 | number & 0x1FFF) << 8 | 2).to_bytes(3, "big")
+        return _PACK_13(0xC000 | number & 0x1FFF, 2)
     if -(2**15) <= number < 2**15:
-        width = 2
-    elif -(2**23) <= number < 2**23:
-        width = 3
-    elif -(2**31) <= number < 2**31:
-        width = 4
-    else:
-        width = 8
-    code = _INT_64 if width == 8 else _STRING_32 + width - 1
-    return _BYTE[code] + number.to_bytes(width, "little", signed=True) + _BYTE[width + 1]
+        return _PACK_16(_STRING_32 + 1, number, 3)
+    if -(2**23) <= number < 2**23:
+        return _PACK_24(_STRING_32 + 2, number & 0xFFFF, number >> 16, 4)
+    if -(2**31) <= number < 2**31:
+        return _PACK_32(_STRING_32 + 3, number, 5)
+    return _PACK_64(_INT_64, number, 9)
 
 
 def _encode_string(item: bytes, pieces: list[bytes]) -> int:

@@ -40,6 +40,9 @@ _ENCODED: Final = 0xC0
 _INT_32: Final = 2
 _LZF: Final = 3
 
+_PACK_8: Final = struct.Struct("<Bb").pack
+_PACK_16: Final = struct.Struct("<Bh").pack
+_PACK_32: Final = struct.Struct("<Bi").pack
 _BYTE: Final = [bytes([n]) for n in range(256)]
 _NINE: Final = 57
 
@@ -57,6 +60,8 @@ SINCE: Final = {16: 10, 17: 10, 18: 10, 20: 11}
 
 #: Type codes whose payload is, behind so many bytes, one string: what LZF can be tried on.
 ONE_STRING: Final = {9: 0, 10: 0, 11: 0, 12: 0, 13: 0, 16: 0, 17: 0, 18: 2, 20: 0}
+#: Those whose payload is a length and strings, each with so many bytes behind it.
+MANY_STRINGS: Final = {2: 0, 4: 0, 5: 8}
 
 #: Bytes that `Reader.span` takes at most: what a longer value is made of should not stay packed.
 LONGEST_SPAN: Final = 1 << 14
@@ -325,7 +330,7 @@ class Reader:
                     return None
                 pos += 1 + first
             else:
-                pos = self._string_end(pos, stop, longest)
+                pos = string_end(window, pos, stop, longest)
                 if pos < 0:
                     return None
         if pos > stop:
@@ -339,7 +344,7 @@ class Reader:
 
     def count(self) -> int:
         """The length of 6 or 14 bits that lies here, not consumed; -1 if there is none."""
-        return self._short_length(self._pos, self._end)
+        return _short_length(self._window, self._pos, self._end)
 
     def span_strings(self, strings: int, limit: int, gap: int = 0) -> bytes | None:
         """As `span`, of a `count` and so many strings, each with ``gap`` bytes behind it.
@@ -364,9 +369,9 @@ class Reader:
                     words = window[pos] > _NINE
                 pos += first + gap
             else:
-                end = self._string_end(pos, stop, limit)
+                end = string_end(window, pos, stop, limit)
                 if end < 0:
-                    end = self._string_end(pos, stop, LONGEST_SPAN)
+                    end = string_end(window, pos, stop, LONGEST_SPAN)
                     if end < 0:
                         return None
                     over = True
@@ -379,34 +384,6 @@ class Reader:
         self.words = words
         self._pos = pos
         return window[start:pos]
-
-    def _string_end(self, pos: int, stop: int, longest: int) -> int:
-        """Where the string at ``pos`` ends, whose first byte is in the window; -1: see `span`."""
-        window = self._window
-        first = window[pos]
-        if first < 0x80:
-            size = self._short_length(pos, stop)
-            return pos + 2 + size if 0 <= size <= longest else -1
-        if first == _ENCODED | _LZF:
-            packed = self._short_length(pos + 1, stop)
-            if packed < 0:
-                return -1
-            pos += 2 if packed < 0x40 else 3
-            size = self._short_length(pos, stop)
-            if not 0 <= size <= longest:
-                return -1
-            return pos + packed + (1 if size < 0x40 else 2)
-        return pos + 1 + (1 << (first & 3)) if _ENCODED <= first <= _ENCODED | _INT_32 else -1
-
-    def _short_length(self, pos: int, stop: int) -> int:
-        """The length of 6 or 14 bits, in its shortest form, at a place; -1 if there is none."""
-        if pos + 1 >= stop:
-            return -1
-        first = self._window[pos]
-        if first < 0x40:
-            return first
-        size = (first & 0x3F) << 8 | self._window[pos + 1]
-        return size if first < 0x80 and size >= 0x40 else -1
 
     def span_listpack(self, prefix: bytes, most: int, longest: int = LONGEST_SPAN) -> bytes | None:
         """As `span`, of one string that holds a listpack of one to ``most`` entries."""
@@ -464,7 +441,38 @@ class Reader:
         return int.from_bytes(self.take(8), "little", signed=True)
 
 
-def packed_strings(count: int, strings: list[bytes]) -> bytes | None:
+def string_end(data: bytes, pos: int, stop: int, longest: int) -> int:
+    """Where the string at ``pos`` ends, which lies before ``stop``; -1: see `Reader.span`."""
+    first = data[pos]
+    if first < 0x80:
+        size = _short_length(data, pos, stop)
+        if not 0 <= size <= longest:
+            return -1
+        return pos + size + (1 if size < 0x40 else 2)
+    if first == _ENCODED | _LZF:
+        packed = _short_length(data, pos + 1, stop)
+        if packed < 0:
+            return -1
+        pos += 2 if packed < 0x40 else 3
+        size = _short_length(data, pos, stop)
+        if not 0 <= size <= longest:
+            return -1
+        return pos + packed + (1 if size < 0x40 else 2)
+    return pos + 1 + (1 << (first & 3)) if _ENCODED <= first <= _ENCODED | _INT_32 else -1
+
+
+def _short_length(data: bytes, pos: int, stop: int) -> int:
+    """The length of 6 or 14 bits, in its shortest form, at a place; -1 if there is none."""
+    if pos + 1 >= stop:
+        return -1
+    first = data[pos]
+    if first < 0x40:
+        return first
+    size = (first & 0x3F) << 8 | data[pos + 1]
+    return size if first < 0x80 and size >= 0x40 else -1
+
+
+def pack_strings(count: int, strings: list[bytes]) -> bytes | None:
     """A length and strings, as `Reader.span_strings` takes them; None if they are too long."""
     writer = Writer(compress=False)
     writer.length(count)
@@ -605,16 +613,14 @@ class Writer:
     def integer(self, value: int) -> None:
         """The string that spells `value`, an int64."""
         if -(2**7) <= value < 2**7:
-            width = 1
+            self.raw(_PACK_8(_ENCODED, value))
         elif -(2**15) <= value < 2**15:
-            width = 2
+            self.raw(_PACK_16(_ENCODED | 1, value))
         elif -(2**31) <= value < 2**31:
-            width = 4
+            self.raw(_PACK_32(_ENCODED | _INT_32, value))
         else:
             text = b"%d" % value
             self.raw(_BYTE[len(text)] + text)
-            return
-        self.raw(_BYTE[_ENCODED | width >> 1] + value.to_bytes(width, "little", signed=True))
 
     def _try_integer(self, value: bytes) -> bool:
         number = parse_int(value)
@@ -637,6 +643,35 @@ class Writer:
                     self._lzf(squeezed, len(value))
                     return
         self.raw(payload)
+
+    def packed_strings(self, payload: bytes, gap: int) -> None:
+        """A payload of MANY_STRINGS as it lies, each string tried with LZF that is not compressed.
+        It is one that `Reader.span_strings` took or that `pack_strings` made."""
+        if not self._compress:
+            self.raw(payload)
+            return
+        end = len(payload)
+        done = 0  # what lies before is written
+        at = 1 if payload[0] < 0x40 else 2
+        while at < end:
+            first = payload[at]
+            if first < 0x40:
+                start = at + 1
+                stop = start + first
+            elif first < 0x80:
+                start = at + 2
+                stop = start + ((first & 0x3F) << 8 | payload[at + 1])
+            else:
+                start = stop = string_end(payload, at, end, LONGEST_SPAN)
+            if stop - start > 20:
+                value = payload[start:stop]
+                squeezed = lzf.compress(value)
+                if squeezed is not None:
+                    self.raw(payload[done:at])
+                    self._lzf(squeezed, stop - start)
+                    done = stop
+            at = stop + gap
+        self.raw(payload[done:])
 
     def _try_lzf(self, value: bytes) -> bool:
         packed = lzf.compress(value)

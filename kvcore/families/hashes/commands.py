@@ -5,8 +5,10 @@ from __future__ import annotations
 from random import choices, sample
 from typing import Final
 
+from kvcore.codec import listpack
 from kvcore.codec.numbers import INT64_MAX, INT64_MIN, parse_int, parse_long_double
 from kvcore.command import Context, Family, ScanOptions, integer, scan_cursor, wrong_arity
+from kvcore.datatype import BORN_PACKED, MOST_PACKED
 from kvcore.errors import NOT_A_FLOAT, OVERFLOW, SYNTAX, WRONG_TYPE, CommandError
 from kvcore.families.hashes.rdb import born_packed
 from kvcore.families.hashes.value import Hash
@@ -55,12 +57,13 @@ def _set_fields(ctx: Context, argv: list[bytes], name: str) -> int:
     limits = ctx.keyspace.limits
     fields = db.find(key)
     if fields is None:
-        packed = born_packed(argv, limits)
-        if packed is not None:
-            db.set(key, packed)
-            created = size // 2 - 1
-            db.changed(key, "hset", created)
-            return created
+        if BORN_PACKED <= size // 2 - 1 <= MOST_PACKED:
+            made = dict(zip(argv[2::2], argv[3::2]))
+            packed = born_packed(made, listpack.longest(argv[2:]), limits)
+            if packed is not None:
+                db.set(key, packed)
+                db.changed(key, "hset", size // 2 - 1)
+                return len(made)
         fields = Hash()
         db.set(key, fields)
     elif not isinstance(fields, Hash):

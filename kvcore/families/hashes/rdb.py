@@ -18,8 +18,8 @@ from typing import Final
 
 from kvcore import digest
 from kvcore.codec import listpack, ziplist, zipmap
-from kvcore.codec.rdb import LONGEST_SPAN, SINCE, Reader, Writer, packed_strings, plain_string
-from kvcore.datatype import BORN_PACKED, MOST_PACKED, DataType, Limits
+from kvcore.codec.rdb import LONGEST_SPAN, SINCE, Reader, Writer, pack_strings, plain_string
+from kvcore.datatype import MOST_PACKED, DataType, Limits
 from kvcore.families.hashes.value import LISTPACK, Hash
 from kvcore.packed import Packed
 
@@ -158,18 +158,15 @@ _FEW: Final = TYPE.form(RDB_HASH)
 _FULL: Final = TYPE.form(RDB_HASH, full=True)
 
 
-def born_packed(argv: list[bytes], limits: Limits) -> Packed | None:
-    """A new hash of the fields and values from argv[2] on, packed at once. None if it would not be
-    small, or has few fields, or one of them twice."""
-    count = len(argv) // 2 - 1
-    if not BORN_PACKED <= count <= MOST_PACKED:
-        return None
-    items = argv[2:]
-    if len(set(items[::2])) != count:
-        return None
-    longest = listpack.longest(items)
+def born_packed(fields: dict[bytes, bytes], longest: int, limits: Limits) -> Packed | None:
+    """A new hash of these fields, packed at once; None if it would not be small.
+
+    ``longest``: bytes of the longest that it was ever given, though another value took its place.
+    """
+    items = list(chain.from_iterable(fields.items()))
+    count = len(fields)
     if count <= limits.hash_max_listpack_entries and longest <= limits.hash_max_listpack_value:
         packed = listpack.encode(items)
         return _LISTPACK.cls(plain_string(packed)) if len(packed) < LONGEST_SPAN else None
-    payload = packed_strings(count, items)
+    payload = pack_strings(count, items)
     return None if payload is None else _FULL.cls(payload)

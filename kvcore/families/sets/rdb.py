@@ -16,8 +16,8 @@ from typing import Final
 from kvcore import digest
 from kvcore.codec import intset, listpack
 from kvcore.codec.numbers import parse_int
-from kvcore.codec.rdb import LONGEST_SPAN, SINCE, Reader, Writer, packed_strings, plain_string
-from kvcore.datatype import BORN_PACKED, MOST_PACKED, DataType, Limits
+from kvcore.codec.rdb import LONGEST_SPAN, SINCE, Reader, Writer, pack_strings, plain_string
+from kvcore.datatype import MOST_PACKED, DataType, Limits
 from kvcore.families.sets.value import INTSET, LISTPACK, Set, build
 from kvcore.packed import Packed
 
@@ -156,15 +156,10 @@ _FEW: Final = TYPE.form(RDB_SET)
 _FULL: Final = TYPE.form(RDB_SET, full=True)
 
 
-def born_packed(argv: list[bytes], limits: Limits) -> Packed | None:
-    """A new set of the members from argv[2] on, packed at once. None if it would not be small, or
-    has few members, or one of them comes twice."""
-    count = len(argv) - 2
-    if not BORN_PACKED <= count <= MOST_PACKED:
-        return None
-    members = argv[2:]
-    if len(set(members)) != count:
-        return None
+def born_packed(distinct: set[bytes], limits: Limits) -> Packed | None:
+    """A new set of these members, packed at once. None if it would not be small."""
+    members = list(distinct)
+    count = len(members)
     form = _FULL
     if count <= limits.set_max_intset_entries:
         numbers = _integers(members)
@@ -178,7 +173,7 @@ def born_packed(argv: list[bytes], limits: Limits) -> Packed | None:
         if count > limits.set_max_intset_entries:
             return None  # which it is depends on their order
         form = _FEW
-    payload = packed_strings(count, members)
+    payload = pack_strings(count, members)
     return None if payload is None else form.cls(payload)
 
 

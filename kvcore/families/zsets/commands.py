@@ -7,6 +7,7 @@ from typing import Final
 
 from kvcore.codec.numbers import INT64_MAX, INT64_MIN
 from kvcore.command import Context, Family, ScanOptions, integer, number, scan_cursor, wrong_arity
+from kvcore.datatype import BORN_PACKED, MOST_PACKED
 from kvcore.errors import NOT_POSITIVE, SYNTAX, WRONG_TYPE, CommandError
 from kvcore.families.zsets.access import find, lookup, numbered_keys, removed
 from kvcore.families.zsets.rdb import born_packed
@@ -81,11 +82,15 @@ def _add(ctx: Context, argv: list[bytes], options: int) -> object:
     if zset is None:
         if options & _XX:
             return None if options & _INCR else 0
-        packed = None if options else born_packed(argv[first + 1 :: 2], scores, limits)
-        if packed is not None:
-            db.set(key, packed)
-            db.changed(key, "zadd", len(scores))
-            return len(scores)
+        if not options and BORN_PACKED <= len(scores) <= MOST_PACKED:
+            members = argv[first + 1 :: 2]
+            made = dict(zip(members, scores))
+            packed = born_packed(made, limits)
+            if packed is not None:
+                db.set(key, packed)
+                updated = _updates(members, scores) if len(made) < len(members) else 0
+                db.changed(key, "zadd", len(made) + updated)
+                return len(made)
         zset = ZSet()
         db.set(key, zset)
     elif not isinstance(zset, ZSet):
@@ -112,6 +117,17 @@ def _add(ctx: Context, argv: list[bytes], options: int) -> object:
     if options & _INCR:
         return score
     return added + updated if options & _CH else added
+
+
+def _updates(members: list[bytes], scores: list[float]) -> int:
+    """How often a member comes again with another score."""
+    updates = 0
+    latest: dict[bytes, float] = {}
+    for member, score in zip(members, scores):
+        if latest.get(member, score) != score:
+            updates += 1
+        latest[member] = score
+    return updates
 
 
 def _check_options(options: int, args: int) -> None:

@@ -19,7 +19,7 @@ from typing import Final
 from kvcore import digest
 from kvcore.codec import listpack, ziplist
 from kvcore.codec.rdb import LONGEST_SPAN, SINCE, Reader, Writer, plain_string
-from kvcore.datatype import BORN_PACKED, MOST_PACKED, DataType, Limits
+from kvcore.datatype import MOST_PACKED, DataType, Limits
 from kvcore.families.zsets.scores import spell_packed
 from kvcore.families.zsets.value import LISTPACK, ZSet
 from kvcore.packed import Packed
@@ -185,31 +185,28 @@ _FEW: Final = TYPE.form(RDB_ZSET_2)
 _FULL: Final = TYPE.form(RDB_ZSET_2, full=True)
 
 
-def born_packed(members: list[bytes], scores: list[float], limits: Limits) -> Packed | None:
-    """A new sorted set of these members, packed at once. None if it would not be small, or has few
-    members, or one of them comes twice."""
-    count = len(members)
-    if not BORN_PACKED <= count <= MOST_PACKED or len(set(members)) != count:
-        return None
+def born_packed(members: dict[bytes, float], limits: Limits) -> Packed | None:
+    """A new sorted set of these members, packed at once; None if it would not be small."""
+    ordered = sorted(zip(members.values(), members))
     if (
-        count > limits.zset_max_listpack_entries
-        or listpack.longest(members) > limits.zset_max_listpack_value
+        len(members) > limits.zset_max_listpack_entries
+        or listpack.longest(list(members)) > limits.zset_max_listpack_value
     ):
-        return _born_full(members, scores)
+        return _born_full(ordered)
     entries: list[bytes] = []
-    for score, member in sorted(zip(scores, members)):
+    for score, member in ordered:
         entries.append(member)
         entries.append(spell_packed(score))
     packed = listpack.encode(entries)
     return _LISTPACK.cls(plain_string(packed)) if len(packed) < LONGEST_SPAN else None
 
 
-def _born_full(members: list[bytes], scores: list[float]) -> Packed | None:
-    if 0.0 in scores:
-        return None  # the sign depends on whether the set was a listpack when it came
+def _born_full(ordered: list[tuple[float, bytes]]) -> Packed | None:
     writer = Writer(compress=False)
-    writer.length(len(members))
-    for score, member in sorted(zip(scores, members), reverse=True):
+    writer.length(len(ordered))
+    for score, member in reversed(ordered):
+        if score == 0.0:
+            return None  # its sign depends on whether the set was a listpack when it came
         writer.string(member)
         writer.double(score)
     return _FULL.cls(writer.getvalue()) if writer.written <= LONGEST_SPAN else None
