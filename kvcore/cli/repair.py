@@ -179,7 +179,7 @@ def _plan_rdb(source: offline.Rdb) -> Plan:
         return plan.give_up(f"no key lies before the damage: {error}")
     plan.reason = f"{error.why} (at offset {error.offset} of {source.size})"
     plan.consequence = f"{plural(report.keys, 'key')} before the damage can be saved"
-    if "checksum" in error.why:
+    if report.contents.ended:
         plan.consequence = (
             f"All {plural(report.keys, 'key')} can be read, but the checksum says that some byte "
             "of them is wrong, and not which"

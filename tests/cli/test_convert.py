@@ -104,9 +104,10 @@ def test_a_line_gives_back_exactly_what_it_was_made_of(
     db, found_key, found, found_expiry = jsonlines.load(line, types, Limits())
     assert (db, found_key, found_expiry) == (7, key, expiry)
     datatype = types.of(found)
-    assert datatype is types.of(value)
-    assert datatype.digest(found, bytes(20)) == datatype.digest(value, bytes(20))
-    assert datatype.encoding(found, Limits()) == datatype.encoding(value, Limits())
+    assert datatype.name == types.of(value).name  # the one may lie packed, the other not
+    assert types.of(found).digest(found, bytes(20)) == types.of(value).digest(value, bytes(20))
+    limits = Limits()
+    assert types.of(found).encoding(found, limits) == types.of(value).encoding(value, limits)
     assert jsonlines.dump(7, key, found, expiry, types) == line
 
 

@@ -171,7 +171,8 @@ class Contents:
     ``empty``     keys that were skipped because they held an empty collection, as Redis skips them;
                   ``skipped`` names the first of them
     ``functions`` libraries of Redis functions that were skipped
-    ``checked``   whether a checksum stood there
+    ``ended``     it was read up to its checksum, or to its end if there is none
+    ``checked``   whether a checksum stood there, and is right
     ``reader``    what reads it; its offset is where that is
     """
 
@@ -183,6 +184,7 @@ class Contents:
     empty: int
     skipped: list[bytes]
     functions: int
+    ended: bool
     checked: bool
 
     def __init__(self) -> None:
@@ -194,7 +196,7 @@ class Contents:
         self.empty = 0
         self.skipped = []
         self.functions = 0
-        self.checked = False
+        self.ended = self.checked = False
 
     @property
     def maker(self) -> str:
@@ -273,6 +275,7 @@ def read(
     trusted = checksum and contents.version >= 5
     try:
         _read_body(reader, loader, contents, trusted=trusted, keep_expired=keep_expired)
+        contents.ended = True
         if contents.version >= 5:
             _check(reader, contents, checksum)
             if trusted and not contents.checked:
