@@ -58,7 +58,9 @@ class CorruptData(KvcoreError):
         if self.offset >= 0:
             where = f"{where} at offset {self.offset}" if where else f"at offset {self.offset}"
         text = f"{where}: {self.why}" if where else self.why
-        return f"{text}. {self.advice}" if self.advice else text
+        text = f"{text}. {self.advice}" if self.advice else text
+        # A damaged manifest may name a file in any bytes.
+        return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
 class EmptyValue(CorruptData):

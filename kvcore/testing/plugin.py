@@ -3,6 +3,7 @@
 ``kvcore_store``    an empty store in memory
 ``kvcore_server``   an empty server on a free port, in a process of its own
 ``--kvcore-seeds``  how many random crashes each simulation of the conformance kit goes through
+``--kvcore-mutants``  how many damaged files are loaded
 """
 
 from __future__ import annotations
@@ -23,35 +24,49 @@ import pytest
 if TYPE_CHECKING:
     from kvcore.store import Store
 
-pytest.register_assert_rewrite("kvcore.testing.suite", "kvcore.testing.simulation")
+pytest.register_assert_rewrite(
+    "kvcore.testing.suite", "kvcore.testing.simulation", "kvcore.testing.fuzzing"
+)
 
 SEEDS: Final = 5
+MUTANTS: Final = 2000
+BATCH: Final = 100  # damaged files to a test
 READY_S: Final = 60.0
 ATTEMPTS: Final = 5
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("kvcore")
-    group.addoption(
-        "--kvcore-seeds",
-        default=str(SEEDS),
-        metavar="N|FROM:TO",
-        help=f"random crashes for each simulation of kvcore's conformance kit: a number (default "
-        f"{SEEDS}), or a range such as 1000:2000",
-    )
+    for name, default, what in (
+        ("--kvcore-seeds", SEEDS, "random crashes for each simulation of kvcore's conformance kit"),
+        ("--kvcore-mutants", MUTANTS, "damaged files to load; the kit takes every tenth of them"),
+    ):
+        group.addoption(
+            name,
+            default=str(default),
+            metavar="N|FROM:TO",
+            help=f"{what}: a number (default {default}), or a range such as 1000:2000",
+        )
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "kvcore_seed" in metafunc.fixturenames:
-        text = str(metafunc.config.getoption("--kvcore-seeds"))
-        first, _, last = text.rpartition(":")
-        try:
-            seeds = range(int(first or 0), int(last))
-        except ValueError:
-            raise pytest.UsageError(
-                f"--kvcore-seeds takes a number or FROM:TO, not {text!r}"
-            ) from None
+        seeds = _range(metafunc.config, "--kvcore-seeds")
         metafunc.parametrize("kvcore_seed", seeds, ids=[f"seed{seed}" for seed in seeds])
+    if "kvcore_mutants" in metafunc.fixturenames:
+        mutants = _range(metafunc.config, "--kvcore-mutants")
+        batches = [mutants[i : i + BATCH] for i in range(0, len(mutants), BATCH)]
+        metafunc.parametrize("kvcore_mutants", batches, ids=[f"from{b.start}" for b in batches])
+
+
+def _range(config: pytest.Config, option: str) -> range:
+    """The numbers that an option asks for."""
+    text = str(config.getoption(option))
+    first, _, last = text.rpartition(":")
+    try:
+        return range(int(first or 0), int(last))
+    except ValueError:
+        raise pytest.UsageError(f"{option} takes a number or FROM:TO, not {text!r}") from None
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -9,8 +9,9 @@ configuration, write one class for each configuration::
         claims = Claims(log=True, survives_kill=True, survives_power=True, disk_error="stop")
 
 A test without the claim that it is about is skipped and names the claim. Simulations are repeated
-for each of ``--kvcore-seeds``; a failing one is found again by its seed (to the last byte with a
-fixed ``PYTHONHASHSEED``, and if the policy has no threads). What the storage was asked to do stands
+for each of ``--kvcore-seeds``, damaged files are made for each of ``--kvcore-mutants``; a failing
+one is found again by its seed (to the last byte with a fixed ``PYTHONHASHSEED``, and if the policy
+has no threads). What the storage was asked to do stands
 in the captured output of a test that fails.
 """
 
@@ -39,6 +40,8 @@ from kvcore.errors import CommandError, CorruptData, PersistenceError
 from kvcore.persistence import Loader, Persistence
 from kvcore.store import Argument
 from kvcore.testing.claims import Claims
+from kvcore.testing.fuzzing import Fuzzer
+from kvcore.testing.mutation import damage
 from kvcore.testing.rig import Rig
 from kvcore.testing.simulation import Simulation
 from kvcore.testing.storage import CHANGING, FaultyStorage, PowerFailure
@@ -47,6 +50,8 @@ from kvcore.testing.workload import FAR, SAMPLES, Argv, Workload
 _TICKS: Final = 300  # in which a policy notices that the disk is full, or well again
 _WRITERS: Final = 4
 _KILL_AFTER: Final = 100  # acknowledged writes
+_SHARE: Final = 10  # one of so many damaged files is for each class of tests
+_CUT: Final = 300  # bytes at the end of a file
 
 # What a process does that is to be killed: it says what was acknowledged.
 _VICTIM: Final = """
@@ -152,7 +157,7 @@ class PersistenceSuite:
         path = "" if self.claims.storage else str(tmp_path_factory.mktemp("kvcore") / "new")
         # A simulation opens stores by the hundred: the search of all that is installed would take
         # most of its time.
-        monkeypatch.setattr(plugins, "load_policy", functools.cache(plugins.load_policy))
+        monkeypatch.setattr(plugins, "installed", functools.cache(plugins.installed))
         rig = Rig(self.persistence, self.claims, self.options, path, seed=seed)
         if self.claims.storage:
             # Processes that follow each other have different numbers, and so has a child: names
@@ -831,6 +836,54 @@ class PersistenceSuite:
         rig.storage = FaultyStorage.of(good)
         rig.open()
 
+    @needs("storage", "detects_damage", "keeps")
+    def test_damaged_files_are_loaded_or_refused(self, rig: Rig, kvcore_mutants: range) -> None:
+        """Whatever lies in the files: data, or CorruptData with file and offset. Never another
+        exception, work without end, memory out of proportion, or a change of what is refused."""
+        folders = []
+        for life in range(3):
+            rig.storage = FaultyStorage()
+            rig.open()
+            run(rig, seed=life, commits=10)
+            if life and self.claims.snapshots:
+                rig.snapshot()
+            if life == 2 and self.claims.log:
+                run(rig, seed=14, commits=10)
+            rig.close()
+            folders.append(rig.storage.contents())
+        fuzzer = Fuzzer(self.persistence, rig.options)
+        for seed in kvcore_mutants[::_SHARE]:
+            fuzzer.start(damage(folders, random.Random(seed)))
+
+    @needs("storage", "detects_damage", "keeps")
+    def test_a_file_cut_short_is_a_whole_state_or_refused(self, rig: Rig) -> None:
+        """The file that was written last ends at each of its last bytes in turn: the store holds
+        what it held after some commit, or the start is refused and changes nothing."""
+        rig.open()
+        states = [rig.fingerprint()]
+        workload = Workload(15)
+        for _ in range(15):
+            rig.commit(workload.commit())
+            states.append(rig.fingerprint())
+        rig.close()
+        whole = rig.storage.contents()
+        name = rig.probe().files[-1]
+        for size in range(max(0, len(whole[name]) - _CUT), len(whole[name]) + 1):
+            cut = {**whole, name: whole[name][:size]}
+            rig.storage = FaultyStorage.of(cut)
+            if refusal := refused(rig):
+                assert os.path.basename(name) in refusal.path
+                assert refusal.offset <= size
+                assert rig.storage.contents() == cut
+                continue
+            state = rig.fingerprint()
+            assert state in states, f"of {name} {size} bytes are left, and no state of before"
+            assert size < len(whole[name]) or state == states[-1]
+            if size % 10 == 0:
+                rig.reopen()
+                assert rig.fingerprint() == state, "the second start finds something else"
+            rig.kill()
+
 
 # Helpers ------------------------------------------------------------------------------------------
 
@@ -856,6 +909,15 @@ def run(rig: Rig, *, seed: int, commits: int) -> None:
         if not rig.commit(workload.commit()):
             raise PersistenceError("a write was refused")
     rig.do("SELECT", 0)
+
+
+def refused(rig: Rig) -> CorruptData | None:
+    """Open the store; the error if its files are refused."""
+    try:
+        rig.open()
+    except CorruptData as error:
+        return error
+    return None
 
 
 def steps(rig: Rig) -> Iterator[Callable[[Callable[[], object]], bool]]:

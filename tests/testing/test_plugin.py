@@ -21,6 +21,9 @@ class TestNone(PersistenceSuite):
 
 def test_seeds(kvcore_seed):
     assert kvcore_seed >= 0
+
+def test_mutants(kvcore_mutants):
+    assert kvcore_mutants in (range(7, 107), range(107, 110))
 """
 
 
@@ -51,7 +54,7 @@ def run_pytest(folder: Path, *args: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_what_is_not_claimed_is_said_and_seeds_may_be_chosen(tmp_path: Path) -> None:
-    run = run_pytest(tmp_path, "--kvcore-seeds", "7:10", "-v")
+    run = run_pytest(tmp_path, "--kvcore-seeds", "7:10", "--kvcore-mutants", "7:110", "-v")
     assert run.returncode == 0, run.stdout
     assert [f"test_seeds[seed{seed}] PASSED" in run.stdout for seed in range(6, 11)] == [
         *(False, True, True, True, False)
@@ -59,8 +62,9 @@ def test_what_is_not_claimed_is_said_and_seeds_may_be_chosen(tmp_path: Path) -> 
     assert "persistence none does not claim keeps: " in run.stdout
 
 
-def test_nonsense_for_seeds_is_a_sentence(tmp_path: Path) -> None:
-    run = run_pytest(tmp_path, "--kvcore-seeds", "many")
+@pytest.mark.parametrize("option", ["--kvcore-seeds", "--kvcore-mutants"])
+def test_nonsense_for_seeds_is_a_sentence(tmp_path: Path, option: str) -> None:
+    run = run_pytest(tmp_path, option, "many")
     assert run.returncode != 0
-    assert "--kvcore-seeds takes a number or FROM:TO, not 'many'" in run.stdout + run.stderr
+    assert f"{option} takes a number or FROM:TO, not 'many'" in run.stdout + run.stderr
     assert "Traceback" not in run.stdout + run.stderr

@@ -61,6 +61,7 @@ STRICTER = [
     "file a seq 1x type b\n",
     "file a seq 99999999999999999999 type b\n",
     "file . seq 1 type b\n",
+    'file "a\\x00b" seq 1 type b\n',
     'file "" seq 1 type b\n',
 ]
 
@@ -116,6 +117,13 @@ def test_the_error_says_which_line(tmp_path: Path) -> None:
         manifest.parse(b"file a seq 1 type b\nnonsense\n", "somewhere")
     assert str(error.value).startswith("somewhere at offset 20: ")
     assert "line 2 is b'nonsense'" in str(error.value)
+
+
+def test_a_name_in_any_bytes_can_be_shown(tmp_path: Path, opener: Opener) -> None:
+    make(tmp_path, 'file "a\\xc1\\nb" seq 1 type b\n')
+    with pytest.raises(CorruptData, match="a.*b doesn't exist") as error:
+        opener()
+    assert str(error.value).isprintable()
 
 
 NAMES = st.text(min_size=1, max_size=20).filter(

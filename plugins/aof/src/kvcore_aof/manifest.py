@@ -140,7 +140,7 @@ def _parse_line(line: bytes) -> Part:
     kind = decode(pairs.get(b"type", b""))
     if "/" in name or "\\" in name:
         raise ValueError("File can't be a path, just a filename")
-    if name in ("", ".", "..") or seq is None or not kind:
+    if name in ("", ".", "..") or "\0" in name or seq is None or not kind:
         raise ValueError(FORMAT)
     if kind not in (BASE, HISTORY, INCREMENT):
         raise ValueError("Unknown AOF file type")
