@@ -89,7 +89,12 @@ def test_each_snapshot_stays_under_its_time(tmp_path: Path, clock: Clock) -> Non
 
 @pytest.mark.behaviour("snapshot-keep", "the oldest go, and nothing else")
 def test_the_oldest_go_and_nothing_else(tmp_path: Path, clock: Clock) -> None:
-    strangers = ["dump-2026-backup.rdb", "dump-20200101-000000.rdb.bak", "dump-x-y.rdb"]
+    strangers = [
+        "dump-1-2.rdb",
+        "dump-2026-backup.rdb",
+        "dump-20200101-000000.rdb.bak",
+        "dump-x-y.rdb",
+    ]
     for name in strangers:
         (tmp_path / name).write_bytes(b"precious")
     save(tmp_path, clock, "1", "2", "3", snapshot_keep=2)
@@ -100,6 +105,22 @@ def test_the_oldest_go_and_nothing_else(tmp_path: Path, clock: Clock) -> None:
         assert (tmp_path / name).read_bytes() == b"precious"
     save(tmp_path, clock, "4", snapshot_keep=1)
     assert {name_at(240), "dump.rdb"} == set(files(tmp_path)) - set(strangers)
+
+
+def test_dbfilename_may_look_like_one_of_them(tmp_path: Path, clock: Clock) -> None:
+    options = {"dbfilename": "dump-00.rdb", "snapshot_filename": "dump-%M.rdb", "snapshot_keep": 1}
+    save(tmp_path, clock, "1", "2", "3", **options)
+    assert len(files(tmp_path)) == 2
+    assert (tmp_path / "dump-00.rdb").exists()
+    assert loaded(tmp_path, **options) == b"3"
+
+
+@pytest.mark.parametrize("pattern", ["d%Y.%m.%d.rdb", "%H%M%S%j.rdb", "x+%y(%d).rdb"])
+def test_names_are_found_again(pattern: str) -> None:
+    for second in range(0, 10 * 365 * 86400, 86400 * 11 + 12345):
+        name = snapshots.name_at(pattern, (NOON + second) * 1000)
+        assert snapshots.matcher(pattern).fullmatch(name), name
+        assert not snapshots.matcher(pattern).fullmatch(name.replace(".rdb", "0.rdb"))
 
 
 def test_a_coarse_name_holds_the_last_of_its_time(tmp_path: Path, clock: Clock) -> None:

@@ -422,7 +422,7 @@ class _Snapshot:
             storage.rename(temp, name)  # in place of another one of the same second, or day
             storage.sync_dir()
         if self._keep:
-            snapshots.remove_old(storage, self._pattern, self._keep, name)
+            snapshots.remove_old(storage, self._pattern, self._keep, name, self._name)
 
     def discard(self, pid: int) -> None:
         """Remove what a process left unfinished; a disk in trouble may keep it."""

@@ -27,6 +27,7 @@ from kvcore_rdb import format
 WHEN_FIELD: Final = "kvcore-time"  # AUX: when it was taken, Unix ms; Redis ignores it
 
 _HEAD_BYTES: Final = 4096  # AUX fields end before
+_DIGITS: Final = {"Y": 4, "j": 3}  # of what strftime writes for a field; 2 for the others
 _TEMPORARY: Final = re.compile(r"temp-.*")
 
 
@@ -176,10 +177,17 @@ def name_at(pattern: str, when: int) -> str:
     return time.strftime(pattern, time.localtime(when / 1000))
 
 
-def remove_old(storage: Storage, pattern: str, keep: int, newest: str) -> None:
-    """Remove all but ``keep`` snapshots with such names, ``newest`` being one of those."""
+def remove_old(storage: Storage, pattern: str, keep: int, newest: str, current: str) -> None:
+    """Remove all but ``keep`` snapshots with such names, ``newest`` being one of those.
+
+    ``current`` (dbfilename) stays, whatever its name looks like.
+    """
     dated = matcher(pattern)
-    older = [t.name for t in listed(storage) if dated.fullmatch(t.name) and t.name != newest]
+    older = [
+        taken.name
+        for taken in listed(storage)
+        if dated.fullmatch(taken.name) and taken.name not in (newest, current)
+    ]
     for name in older[keep - 1 :]:
         with contextlib.suppress(OSError):  # the next snapshot will try again
             storage.remove(name)
@@ -189,8 +197,12 @@ def matcher(pattern: str) -> re.Pattern[str]:
     """What matches the names that a ``snapshot-filename`` makes."""
     if not pattern:
         return re.compile(r"(?!)")
-    parts = re.split(r"(?:%[A-Za-z])+", pattern)
-    return re.compile(r"\d+".join(map(re.escape, parts)))
+    parts = re.split(r"%([A-Za-z])", pattern)
+    for i in range(0, len(parts), 2):
+        parts[i] = re.escape(parts[i])
+    for i in range(1, len(parts), 2):
+        parts[i] = rf"[0-9]{{{_DIGITS.get(parts[i], 2)}}}"
+    return re.compile("".join(parts))
 
 
 def _matcher(config: Config) -> re.Pattern[str]:
