@@ -6,7 +6,7 @@ import threading
 from collections.abc import Iterable
 from concurrent.futures import Future
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, final
 
 from kvcore import plugins, reading
 from kvcore.config import Config
@@ -63,6 +63,7 @@ def open(
     return Store(Instance(config, hooks=hooks, storage=storage, embedded=True), tick=tick)
 
 
+@final
 class Store:
     """A Redis-compatible store inside this program. Every method may be called from any thread.
 

@@ -2,7 +2,9 @@
 
 One `Syncer` serves one file at a time. Every sync covers all bytes written to the file before it
 began, so all commits that wait when it begins become durable with it; those that come while it
-runs share the next one.
+runs share the next one. Where that takes milliseconds and some wait already, the next one begins a
+moment later: the clients whose replies have just left come in time for it. Without that pause they
+would wait for it to end, and the clients would stay two groups that take turns for ever.
 
 A sync that failed is never believed again: the kernel may have dropped the pages, and a later sync
 that succeeds says nothing about them (ATC'20, "Can applications recover from fsync failures?").
@@ -26,6 +28,9 @@ QUICK_S: Final = 200e-6
 # Slow syncs (quick ones taken off) after which the thread does it, and how many are remembered.
 SLOW: Final = 4
 MEMORY: Final = 8
+# A sync that took so long is followed by a pause of a tenth of that, at most PAUSE_S.
+LONG_S: Final = 1e-3
+PAUSE_S: Final = 1e-3
 
 
 class Syncer:
@@ -41,6 +46,7 @@ class Syncer:
         self.error = None
         self._on_failure = on_failure
         self._slow = 0
+        self._pause = 0.0
         self._waiting: list[Future[None]] = []
         self._file: File | None = None
         self._running = False
@@ -120,7 +126,9 @@ class Syncer:
         except OSError as error:
             self.error = error
             self._on_failure()
-        if time.perf_counter() - begin > QUICK_S:
+        seconds = time.perf_counter() - begin
+        self._pause = min(seconds / 10, PAUSE_S) if seconds >= LONG_S else 0.0
+        if seconds > QUICK_S:
             self._slow = min(self._slow + 1, MEMORY)
         else:
             self._slow = max(self._slow - 1, 0)
@@ -129,10 +137,14 @@ class Syncer:
         """The thread. It takes no lock but its own (a fork may happen at any time), so no log."""
         while True:
             with self._changed:
+                crowded = bool(self._waiting)  # they came while the last sync ran
                 while not self._waiting:
                     if self._stopping:
                         return
                     self._changed.wait()
+            if crowded and self._pause:
+                time.sleep(self._pause)
+            with self._changed:
                 served, self._waiting = self._waiting, []
                 file = self._file
                 self._running = True
