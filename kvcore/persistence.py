@@ -11,6 +11,10 @@ one thread at a time (the one that holds the store's lock), in this order::
     __init__(host) -> load(loader) -> start()
         -> { append(batch)* flush() | snapshot(view) | cron(now) }* -> close(save)
 
+Where another policy takes over while the store runs (see kvcore.change), the former is ended by
+`release` instead, and the new one gets `adopt` in place of ``load``: it writes the data that is
+there in its own form. At a start both are called, ``load`` on the policy whose data is adopted.
+
 The data folder exists from ``load`` on.
 
 What a policy promises, and ``kvcore.testing`` checks on every policy alike:

@@ -418,6 +418,50 @@ class PersistenceSuite:
         rig.open()
         assert rig.fingerprint() == after
 
+    @needs("keeps")
+    def test_adopted_data_takes_the_place_of_what_lay_there(
+        self, rig: Rig, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """adopt: what the policy had there from an earlier time does not come back."""
+        rig.open()
+        rig.do("SET", "from before", "v")
+        rig.close()
+        with monkeypatch.context() as patch:
+            patch.setattr(startup, "choose", lambda *_: ("another", Another))
+            rig.open()
+        adopted = rig.fingerprint()
+        assert rig.instance.keyspace.size() == Another.KEYS
+        self.lose(rig)
+        rig.open()
+        assert rig.fingerprint() == adopted
+
+    @needs("keeps")
+    def test_another_policy_takes_over_and_gives_back(
+        self, rig: Rig, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """release, and adopt in a store that runs: the policy is let go of, writes nothing any
+        more, and has everything when it is in charge again."""
+        load = plugins.load_policy
+        monkeypatch.setattr(
+            plugins, "load_policy", lambda name: Another if name == "another" else load(name)
+        )
+        rig.open()
+        rig.do("SET", "before", "v")
+        rig.do("SET", "removed", "v")
+        rig.instance.change_policy("another")
+        quiet = rig.storage.operations if self.claims.storage else 0
+        rig.do("SET", "meanwhile", "v")
+        rig.do("DEL", "removed")
+        rig.tick()
+        assert not self.claims.storage or rig.storage.operations == quiet
+        rig.instance.change_policy(rig.persistence)
+        self.make_durable(rig)
+        before = rig.fingerprint()
+        assert rig.instance.keyspace.size() == 2
+        self.lose(rig)
+        rig.open()
+        assert rig.fingerprint() == before
+
     @needs("keeps", "storage")
     def test_an_interrupted_adoption_leaves_all_or_nothing(
         self, rig: Rig, monkeypatch: pytest.MonkeyPatch

@@ -296,6 +296,16 @@ class ForgetsAdoption(Journal):
         pass
 
 
+class AdoptsOnTop(Journal):
+    def adopt(self, view: View) -> None:
+        with self.host.storage.open(FILE) as file:
+            before = file.read()
+        super().adopt(view)
+        assert self.file is not None
+        self.file.append(before)
+        self.file.sync()
+
+
 class LosesDatabases(Journal):
     def replay(self, loader: Loader, commands: list[tuple[int, list[str]]]) -> None:
         super().replay(loader, [(0, argv) for _, argv in commands])

@@ -82,6 +82,8 @@ BROKEN: list[tuple[type[Journal], str, list[dict[str, Any]]]] = [
     (journal.SwallowsDamage, "test_damage_is_refused_and_left_alone", [{"where": "middle"}]),
     (journal.CutsDamage, "test_damage_is_refused_and_left_alone", [{"where": "middle"}]),
     (journal.ForgetsAdoption, "test_adopted_data_is_kept_from_the_start", [{}]),
+    (journal.ForgetsAdoption, "test_another_policy_takes_over_and_gives_back", [{}]),
+    (journal.AdoptsOnTop, "test_adopted_data_takes_the_place_of_what_lay_there", [{}]),
     (journal.LosesDatabases, "test_databases_are_kept_apart", [{}]),
     (journal.TakesBytesForText, "test_keys_are_bytes", [{}]),
     (journal.LosesExpiry, "test_reload_puts_back_what_is_there", [{}]),
