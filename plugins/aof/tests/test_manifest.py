@@ -121,7 +121,7 @@ def test_the_error_says_which_line(tmp_path: Path) -> None:
 
 def test_a_name_in_any_bytes_can_be_shown(tmp_path: Path, opener: Opener) -> None:
     make(tmp_path, 'file "a\\xc1\\nb" seq 1 type b\n')
-    with pytest.raises(CorruptData, match="a.*b doesn't exist") as error:
+    with pytest.raises(CorruptData, match=r"a.*b doesn't exist") as error:
         opener()
     assert str(error.value).isprintable()
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 import redis
 
+from kvcore import CorruptData
 from plugins.aof.tests.harness import Opened, Opener, files, requests
 from tests.datasets import commands, fill
 from tests.support import RedisServer, start_redis
@@ -143,6 +144,27 @@ def test_a_torn_old_log_is_healed_where_it_moves_to(opener: Opener, tmp_path: Pa
     assert files(tmp_path)["appendonly.aof"] == whole
     store.write("SET", "b", "1")
     assert opener.reopen(store).keys() == [b"a", b"b"]
+
+
+@pytest.mark.behaviour("AOF: damage", "an empty `.base.rdb` is damage, where Redis loads no data")
+def test_a_base_that_became_empty_is_damage(opener: Opener, tmp_path: Path) -> None:
+    store = opener()
+    store.write("SET", "a", "1")
+    store.rewrite()
+    store.write("SET", "b", "1")
+    store.close()
+    base = tmp_path / "appendonlydir" / "appendonly.aof.2.base.rdb"
+    base.write_bytes(bytes(base.stat().st_size))
+    with pytest.raises(CorruptData, match=r"base\.rdb at offset 0: no RDB file: it starts"):
+        opener()
+    base.write_bytes(b"")
+    with pytest.raises(
+        CorruptData, match=r"base\.rdb at offset 0: no RDB file: it starts with b''"
+    ):
+        opener()
+    assert files(tmp_path)[base.name] == b""
+    with start_redis(tmp_path, *AOF) as server:
+        assert server.client().keys() == [b"b"]
 
 
 def fill_store(store: Opened) -> None:

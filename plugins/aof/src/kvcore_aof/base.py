@@ -12,6 +12,7 @@ from typing import BinaryIO, Final, cast
 
 from kvcore.codec.rdb import Reader
 from kvcore.config import Config
+from kvcore.errors import CorruptData
 from kvcore.persistence import Loader, View
 from kvcore.resp import encode2
 from kvcore.storage import File
@@ -23,6 +24,8 @@ SYNC_BYTES: Final = 4 << 20
 WRITE_BYTES: Final = 1 << 18
 REPORT_KEYS: Final = 1024
 TAIL_BYTES: Final = 1 << 16
+
+RDB_SUFFIX: Final = ".base.rdb"  # of files that were written so
 
 
 # Writing ------------------------------------------------------------------------------------------
@@ -199,6 +202,9 @@ def read_preamble(
     head = source.read(len(format.VALKEY_MAGIC))
     source.seek(0)
     if not format.begins(head):
+        if path.endswith(RDB_SUFFIX):
+            # It was durable before a manifest named it, so no crash has emptied it.
+            raise CorruptData(f"no RDB file: it starts with {head!r}", path=path, offset=0)
         return None
     reader = Reader(cast(BinaryIO, source), path=path, size=source.size, checksum=checksum)
     contents = format.read(reader, loader, checksum=checksum, keep_expired=True, contents=contents)
