@@ -155,6 +155,6 @@ def test_a_base_may_begin_with_a_snapshot() -> None:
     assert found.contents is not None
     assert found.contents.aux["aof-base"] == b"1"
     assert (found.preamble, found.whole) == (len(snapshot), len(snapshot) + len(SET))
-    with pytest.raises(CorruptData, match="checksum"):
+    with pytest.raises(CorruptData, match="CRC error"):
         scanned(snapshot[:-1] + b"?" + SET, is_base=True)
     assert scanned(snapshot).damage is not None
