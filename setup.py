@@ -24,6 +24,7 @@ HOT = [
     "kvcore/keyspace.py",
     "kvcore/entries.py",
     "kvcore/cold.py",
+    "kvcore/freeing.py",
     "kvcore/command.py",
     "kvcore/commits.py",
     "kvcore/digest.py",

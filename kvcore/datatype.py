@@ -80,7 +80,7 @@ _FULL: Final = ("hashtable", "skiplist", "quicklist")
 
 
 class Value:
-    """Base of the values that may be packed while nobody touches them.
+    """Base of the values that may be packed while nobody touches them, and freed in steps.
 
     ``hot``  it was looked up since kvcore.cold last came by; a new one is
     """
@@ -88,6 +88,11 @@ class Value:
     __slots__ = ("hot",)
 
     hot: bool
+
+    def dismantle(self) -> Iterator[None] | None:
+        """Take a large value apart, of which nobody has any part but this object: each step frees
+        some elements. None if it is small. (See kvcore.freeing.)"""
+        return None
 
 
 class DataType:

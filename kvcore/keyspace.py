@@ -23,6 +23,7 @@ from collections.abc import Callable, Iterator
 from typing import Final
 
 from kvcore.datatype import Limits, TypeRegistry, Value
+from kvcore.freeing import Freeing
 from kvcore.packed import Packed
 from kvcore.table import SHARD, Table
 
@@ -181,7 +182,7 @@ class Database:
         """DEL of one key with its event; False if there was none."""
         if self.peek(key) is None:
             return False
-        self.remove(key)
+        self.keyspace.free(self.remove(key))
         self.changed(key, "del")
         return True
 
@@ -235,6 +236,9 @@ class Database:
         if self.keyspace.tracking:
             self.keyspace.touched.extend([(self.index, key) for key in self.entries.keys()])
             self.keyspace.pending = True
+        if not self.keyspace.frozen:
+            self.keyspace.freeing.add_keys(self.entries)
+            self.keyspace.freeing.add_keys(self.expires)
         self.entries = Table()
         self.expires = Table()
         self.frozen = None
@@ -255,8 +259,8 @@ class Database:
 
     def expire(self, key: bytes) -> None:
         """Delete an expired key and tell the journals a DEL, so that replay needs no clock."""
-        self.remove(key)
         keyspace = self.keyspace
+        keyspace.free(self.remove(key))
         keyspace.expired += 1
         if self.watched:
             self.touch(key)
@@ -295,6 +299,7 @@ class Keyspace:
     ``expiring``   False while a file is loaded
     ``frozen``     a view is open; ``copied`` bytes of values so far (see `spared`)
     ``unpacked``   how many packed values were touched
+    ``freeing``    what was deleted and is large
     ``emptied``    what FLUSHALL calls
     """
 
@@ -320,6 +325,7 @@ class Keyspace:
     expired: int
     evicted: int
     unpacked: int
+    freeing: Freeing
 
     def __init__(self, databases: int = 16) -> None:
         self.types = TypeRegistry()
@@ -343,6 +349,7 @@ class Keyspace:
         self.expired = 0
         self.evicted = 0
         self.unpacked = 0
+        self.freeing = Freeing()
         self.databases = [Database(self, index) for index in range(databases)]
 
     def tick(self) -> int:
@@ -408,6 +415,12 @@ class Keyspace:
         for db in self.databases:
             shards += db.entries.copied + db.expires.copied
         return self.copied + shards * _SHARD_BYTES
+
+    def free(self, value: object) -> None:
+        """A key's value was deleted: if it is large, and no view has it as well, let it go little
+        by little."""
+        if isinstance(value, Value) and not self.frozen:
+            self.freeing.add(value)
 
     def size(self) -> int:
         return sum(db.entries.count for db in self.databases)

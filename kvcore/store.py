@@ -13,6 +13,7 @@ from kvcore.config import Config
 from kvcore.engine import SHELL
 from kvcore.errors import CommandError, KvcoreError, PersistenceError, StoreClosed
 from kvcore.families.keys.dump import serialize
+from kvcore.freeing import REST_S
 from kvcore.instance import Instance
 from kvcore.keyspace import Keyspace
 from kvcore.reading import Wanted
@@ -306,7 +307,8 @@ class Store:
             raise PersistenceError(str(error)) from error
 
     def _run(self) -> None:
-        while not self._stop.wait(_TICK_S):
+        freeing = self._instance.keyspace.freeing
+        while not self._stop.wait(REST_S if freeing.pending else _TICK_S):
             try:
                 self.tick()
             except (KvcoreError, OSError) as error:

@@ -107,6 +107,19 @@ class Table:
                     index &= mask >> 1
                 shards[index][key] = value
 
+    def give_up(self) -> list[dict[bytes, object]]:
+        """Become empty; returns what was there, for whoever frees it little by little."""
+        shards = self._shards
+        self.clear()
+        return shards
+
+    def dismantle(self) -> Iterator[None]:
+        """Become empty, a shard at each step."""
+        shards = self.give_up()
+        while shards:
+            shards.pop()
+            yield
+
     def trim(self) -> None:
         """Give up the shards that are too many."""
         while self.count < self._shrink_at:

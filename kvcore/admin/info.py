@@ -165,8 +165,8 @@ def _memory(instance: Any) -> Fields:
         "mem_aof_buffer": 0,
         "mem_allocator": "libc",
         "active_defrag_running": 0,
-        "lazyfree_pending_objects": 0,
-        "lazyfreed_objects": 0,
+        "lazyfree_pending_objects": len(instance.keyspace.freeing.pending),
+        "lazyfreed_objects": instance.keyspace.freeing.freed,
     }
 
 

@@ -25,6 +25,7 @@ import structlog
 
 from kvcore.engine import SHELL
 from kvcore.errors import ConfigError, PersistenceError
+from kvcore.freeing import REST_S
 from kvcore.instance import Instance
 from kvcore.load import LoadAborted
 from kvcore.server.connection import Connection
@@ -73,6 +74,7 @@ class Server:
         self._trouble = ""
         self._failed = False
         self._closing = False
+        self._freeing = False  # the next slice is due
         self.restart_after = -1.0
 
     async def run(self) -> int:
@@ -320,6 +322,18 @@ class Server:
         else:
             self._out_of_trouble()
         self._close_connections()
+        self._free()
+
+    def _free(self) -> None:
+        """Go on freeing what was deleted, between the requests, until the next tick at least."""
+        if not self._freeing and self.instance.keyspace.freeing.pending:
+            self._freeing = True
+            self.loop.call_later(REST_S, self._free_some)
+
+    def _free_some(self) -> None:
+        self._freeing = False
+        self.instance.keyspace.freeing.step()
+        self._free()
 
     def _out_of_trouble(self) -> None:
         self.end_of_turn()

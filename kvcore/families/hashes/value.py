@@ -88,6 +88,10 @@ class Hash(Value):
         """Take a field out; returns True if it was there."""
         return self._fields.pop(field, None) is not None
 
+    def dismantle(self) -> Iterator[None] | None:
+        fields = self._fields
+        return fields.dismantle() if isinstance(fields, Table) else None
+
     def weight(self) -> int:
         """The bytes of all fields and values; for small hashes."""
         return sum(map(len, self.fields())) + sum(map(len, self.values()))

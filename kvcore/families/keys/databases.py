@@ -34,7 +34,7 @@ def dbsize(ctx: Context, argv: list[bytes]) -> object:
 
 
 def _flush(ctx: Context, argv: list[bytes], databases: list[Database]) -> object:
-    # ASYNC is the same here: what is dropped is freed by reference counts, not by a walk.
+    # ASYNC is the same here: the data is freed little by little (see kvcore.freeing).
     if len(argv) > 2 or (len(argv) == 2 and argv[1].upper() not in (b"SYNC", b"ASYNC")):
         raise CommandError(SYNTAX)
     for db in databases:

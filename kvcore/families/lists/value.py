@@ -92,6 +92,9 @@ class List(Value):
         """The bytes of the listpack that holds the list; 0 if none does."""
         return self._gauge if self.encoding is LISTPACK else 0
 
+    def dismantle(self) -> Iterator[None] | None:
+        return _drop_one_by_one(self._blocks) if len(self._blocks) > 2 else None
+
     # The ends ------------------------------------------------------------------------------------
 
     def push_left(self, elements: list[bytes], fill: int = -2) -> None:
@@ -409,6 +412,12 @@ class List(Value):
         assert self.encoding in (LISTPACK, QUICKLIST)
         if self.encoding is LISTPACK:
             assert self._gauge == _EMPTY_LISTPACK + sum(map(_entry_size, self.items()))
+
+
+def _drop_one_by_one(blocks: list[list[bytes]]) -> Iterator[None]:
+    while blocks:
+        blocks.pop()
+        yield
 
 
 def _bounds(start: int, stop: int, size: int) -> tuple[int, int]:

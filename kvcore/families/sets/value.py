@@ -8,6 +8,7 @@ returns to a narrower one. With ``max_entries`` 0 there is no listpack: the rule
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from itertools import islice
 from random import random as fraction
 from typing import Final
@@ -129,6 +130,10 @@ class Set(Value):
         if isinstance(mine, Table):
             return mine.common(members)
         return members & mine
+
+    def dismantle(self) -> Iterator[None] | None:
+        members = self._members
+        return members.dismantle() if isinstance(members, Table) else None
 
     def weight(self) -> int:
         """The bytes of all members; for small sets."""

@@ -210,6 +210,16 @@ class _Node:
         return int(heights.pop()) + 1
 
 
+def _dismantle(scores: Table, nodes: list[_Node]) -> Iterator[None]:
+    """``nodes``: the root. None is changed, for a copy may have it as well."""
+    yield from scores.dismantle()
+    while nodes:
+        children = nodes.pop().children
+        if children is not None:
+            nodes += children
+        yield
+
+
 def _leaf() -> _Node:
     return _Node([], [], None, _NO_COUNTS)
 
@@ -302,6 +312,14 @@ class ZSet(Value):
         score: _Score = self._scores.get(member)
         found: float | None = score
         return found
+
+    def dismantle(self) -> Iterator[None] | None:
+        scores = self._scores
+        if not isinstance(scores, Table):
+            return None
+        nodes = [self._root]
+        self._root = _leaf()
+        return _dismantle(scores, nodes)
 
     def weight(self) -> int:
         """The bytes of all members; for small sorted sets."""
