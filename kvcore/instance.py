@@ -6,6 +6,7 @@ The server and the embedded `kvcore.Store` are two shells over an `Instance`: bo
 
 from __future__ import annotations
 
+import functools
 import gc
 import os
 import secrets
@@ -303,7 +304,10 @@ class Instance(Host):
         self.config.add(successor.options)
         child = self.active_child
         if child is not None:  # it would go on with the files of the former
-            self.log.warning(f"Killing the child of persistence '{self.policy}': {child.pid}")
+            if child.purpose == "aof":
+                self.log.warning(f"Killing running AOF rewrite child: {child.pid}")
+            else:
+                self.log.warning("There is a child saving an .rdb. Killing it!", pid=child.pid)
             child.cancel()
         engine.commit()
         refusal = engine.refusals[POLICY]
@@ -417,11 +421,14 @@ class Instance(Host):
             method = "inprocess" if self.embedded or not hasattr(os, "fork") else "fork"
         if method == "inprocess":
             return snapshot.ThreadChild(purpose, self.keyspace, task)
-        child = snapshot.fork(purpose, self.keyspace, task, self._in_child)
+        cpus = str(self.config["aof_rewrite_cpulist" if purpose == "aof" else "bgsave_cpulist"])
+        prepare = functools.partial(self._in_child, cpus)
+        child = snapshot.fork(purpose, self.keyspace, task, prepare)
         self.forks += 1
         return child
 
-    def _in_child(self) -> None:
+    def _in_child(self, cpus: str) -> None:
+        snapshot.bind_to(cpus)
         # What outlives us in a child would keep the next process out.
         self._lock.forget()
         for close in self.on_fork:

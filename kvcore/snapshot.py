@@ -27,6 +27,7 @@ import contextlib
 import gc
 import json
 import os
+import re
 import signal
 import threading
 import time
@@ -267,6 +268,24 @@ def fork(
         status = _run(keyspace, task, write_end, parent)
     finally:
         os._exit(status)
+
+
+_CPUS: Final = re.compile(r"(\d{1,5})(?:-(\d{1,5})(?::(\d{1,5}))?)?")
+
+
+def bind_to(cpus: str) -> None:
+    """Bind this process to processors, named as in Redis' ``bgsave_cpulist``: ``0,2-4,8-20:3``
+    (every third from 8 to 20). As there, what is wrong or not possible here changes nothing."""
+    found: set[int] = set()
+    for part in cpus.split(","):
+        match = _CPUS.fullmatch(part.strip())
+        if match is None:
+            return
+        first, last, step = (int(number) if number else 0 for number in match.groups())
+        found.update(range(first, max(first, last) + 1, step or 1))
+    if hasattr(os, "sched_setaffinity"):
+        with contextlib.suppress(OSError):
+            os.sched_setaffinity(0, found)
 
 
 def _run(keyspace: Keyspace, task: Task, pipe: int, parent: int) -> int:

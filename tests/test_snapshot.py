@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import errno
+import functools
 import os
+import re
 import threading
 import time
 import tracemalloc
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kvcore import digest
+from kvcore import digest, snapshot
 from kvcore.codec.rdb import Writer
 from kvcore.cold import pack_all
 from kvcore.command import WRITE
@@ -27,6 +30,7 @@ from kvcore.snapshot import Child, StableView, ThreadChild
 from kvcore.table import Table
 from tests.commands_pool import POOL
 from tests.scripts import Step
+from tests.support import start_kvcore
 
 DEADLINE_S = 30
 
@@ -679,3 +683,54 @@ def test_the_view_of_an_empty_store(store: Opened) -> None:
     store.do("SET", "k", "v")
     assert list(view.databases()) == []
     assert isinstance(store.keyspace.databases[0].entries, Table)
+
+
+# Processors -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("cpus", "found"),
+    [
+        ("0", {0}),
+        ("0,2", {0, 2}),
+        ("1-3", {1, 2, 3}),
+        ("0,8-20:3,5", {0, 5, 8, 11, 14, 17, 20}),
+        ("3-1", {3}),
+        ("", None),
+        ("a", None),
+        ("0,", None),
+        ("-1", None),
+        ("0-99999999999", None),
+    ],
+)
+def test_processors_are_named_as_in_redis(
+    monkeypatch: pytest.MonkeyPatch, cpus: str, found: set[int] | None
+) -> None:
+    bound: list[set[int]] = []
+    monkeypatch.setattr(os, "sched_setaffinity", lambda pid, cpus: bound.append(cpus))
+    snapshot.bind_to(cpus)
+    assert bound == ([] if found is None else [found])
+
+
+def runs_on(pid: int, cpu: int) -> bool:
+    return os.sched_getaffinity(pid) == {cpu}
+
+
+@pytest.mark.behaviour("bgsave_cpulist", "binds the child of a save to processors")
+@pytest.mark.behaviour("aof_rewrite_cpulist", "binds the child of a rewrite to processors")
+def test_children_run_where_they_are_told(tmp_path: Path) -> None:
+    (cpu, *_) = sorted(os.sched_getaffinity(0))
+    options = ("--rdb-key-save-delay", "100000000", "--persistence", "hybrid")
+    for directive, command in (
+        ("bgsave_cpulist", "BGSAVE"),
+        ("aof-rewrite-cpulist", "BGREWRITEAOF"),
+    ):
+        folder = tmp_path / command
+        folder.mkdir()
+        with start_kvcore(folder, *options, f"--{directive}", str(cpu)) as server:
+            client = server.client()
+            client.set("k", "v")
+            client.execute_command(command)
+            (pid,) = re.findall(r"started by pid (\d+)", server.log)
+            until(functools.partial(runs_on, int(pid), cpu))
+            assert os.sched_getaffinity(server.pid) == os.sched_getaffinity(0)

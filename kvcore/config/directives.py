@@ -229,6 +229,13 @@ def _persistence() -> Iterator[Option]:
     yield Option("aof-timestamp-enabled", BOOL, False)
     yield Option("aof-rewrite-incremental-fsync", BOOL, True)
     yield Option("aof-disable-auto-gc", BOOL, False, hidden=True)
+    for what in ("aof_rewrite", "bgsave"):
+        yield _cpus(what)
+
+
+def _cpus(what: str) -> Option:
+    name = f"{what}_cpulist"
+    return Option(name, STRING, "", aliases=(name.replace("_", "-"),), mutable=False)
 
 
 def _keyspace() -> Iterator[Option]:
@@ -343,9 +350,8 @@ def _with_slave(name: str, kind: Kind, default: object) -> Option:
 def _machine() -> Iterator[Option]:
     yield Option("io-threads", Int(1, 128), 1, mutable=False)
     yield Option("io-threads-do-reads", BOOL, False, mutable=False)
-    for what in ("server", "bio", "aof_rewrite", "bgsave"):
-        name = f"{what}_cpulist"
-        yield Option(name, STRING, "", aliases=(name.replace("_", "-"),), mutable=False)
+    for what in ("server", "bio"):
+        yield _cpus(what)
     yield Option("activedefrag", Bool(NO_DEFRAGMENTATION), False)
     yield Option("active-defrag-cycle-min", Int(1, 99), 1)
     yield Option("active-defrag-cycle-max", Int(1, 99), 25)

@@ -63,8 +63,6 @@ def config() -> Config:
     return Config()
 
 
-@pytest.mark.behaviour("bgsave_cpulist", "accepted; it has no effect here")
-@pytest.mark.behaviour("aof_rewrite_cpulist", "accepted; it has no effect here")
 def test_names_are_those_of_redis(config_get: Get, config: Config) -> None:
     ours = set(config.get_matching([b"*"]))
     newer = {name.encode() for name in NEWER | OURS}
