@@ -40,6 +40,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Final
 
+from kvcore.codec.numbers import format_double
 from kvcore.config.grammar import split_args
 from kvcore.errors import CommandError, ProtocolError
 from kvcore.reply import NIL_ARRAY, OK, QUEUED, LongDouble, PairMap, Pairs, Push, Verbatim
@@ -430,6 +431,10 @@ def _elements(header: bytes, values: list[object], out: list[bytes], resp3: bool
             pieces.append(b"\r\n:%d" % value)
         elif value is None:
             pieces.append(b"\r\n_" if resp3 else b"\r\n$-1")
+        elif type(value) is float and not resp3:
+            text = format_double(value)
+            pieces.append(NEXT_BULK[len(text)])
+            pieces.append(text)
         else:
             pieces.append(CRLF)
             if resp3:
@@ -476,11 +481,11 @@ def _encode2_other(value: object, out: list[bytes]) -> None:
     elif isinstance(value, LongDouble):
         encode2(_decimals(value), out)
     elif isinstance(value, float):
-        encode2(b"%.17g" % value, out)
+        encode2(format_double(value), out)
     elif isinstance(value, PairMap):
         _elements(b"*%d" % len(value), list(value.items()), out, False)
     elif isinstance(value, dict):
-        _elements(b"*%d" % (2 * len(value)), _flat(value.items()), out, False)
+        _elements(b"*%d" % (2 * len(value)), _flat_map(value), out, False)
     elif isinstance(value, Pairs):
         _elements(b"*%d" % (2 * len(value)), _flat(value), out, False)
     elif isinstance(value, (list, tuple, set, frozenset)):
@@ -499,9 +504,9 @@ def _encode3_other(value: object, out: list[bytes]) -> None:
     elif isinstance(value, LongDouble):
         out.append(b",%b\r\n" % _decimals(value))
     elif isinstance(value, float):
-        out.append(b",%.17g\r\n" % value)
+        out.append(b",%b\r\n" % format_double(value))
     elif isinstance(value, dict):
-        _elements(b"%%%d" % len(value), _flat(value.items()), out, True)
+        _elements(b"%%%d" % len(value), _flat_map(value), out, True)
     elif isinstance(value, Push):
         _elements(b">%d" % len(value), list(value), out, True)
     elif isinstance(value, (list, tuple)):
@@ -541,7 +546,15 @@ def _exact(value: object) -> object:
     raise TypeError(f"{type(value).__name__} is no type of reply")
 
 
-def _flat(pairs: Iterable[tuple[object, object]]) -> list[object]:
+def _flat_map(items: dict[object, object]) -> list[object]:
+    flat: list[object] = []
+    for key, value in items.items():
+        flat.append(key)
+        flat.append(value)
+    return flat
+
+
+def _flat(pairs: list[tuple[object, object]]) -> list[object]:
     flat: list[object] = []
     for first, second in pairs:
         flat.append(first)

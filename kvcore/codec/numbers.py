@@ -23,6 +23,7 @@ _MINUS: Final = 45
 UNDERSCORE: Final = 95
 _ZERO: Final = 48
 _NINE: Final = 57
+_WHOLE: Final = 1e17  # a whole number below is spelled by 17 digits
 _EXACT_DIGITS: Final = 16  # fewer than these, and the number is a double
 
 
@@ -83,6 +84,10 @@ def parse_float(text: bytes) -> float | None:
 
 def format_double(number: float) -> bytes:
     """`number` as Redis 7.0 replies it in RESP2: ``3``, ``0.10000000000000001``, ``-inf``."""
+    if -_WHOLE < number < _WHOLE:
+        whole = int(number)
+        if whole == number and whole != 0:  # the sign of zero is kept
+            return b"%d" % whole
     return b"%.17g" % number
 
 

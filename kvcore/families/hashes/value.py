@@ -106,7 +106,8 @@ class Hash(Value):
 
     def items(self) -> dict[bytes, bytes]:
         """A new dict of all fields."""
-        return dict(self.pairs())
+        fields = self._fields
+        return fields.copy() if isinstance(fields, dict) else dict(self.pairs())
 
     def pairs(self) -> Iterator[tuple[bytes, bytes]]:
         """All (field, value), one at a time; the hash must not change meanwhile."""

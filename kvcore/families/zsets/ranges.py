@@ -94,17 +94,17 @@ class Query:
                 "ERR syntax error, WITHSCORES not supported in combination with BYLEX"
             )
 
-    def run(self, zset: ZSet | None) -> list[tuple[bytes, float]]:
-        """What it finds, in its order."""
+    def run(self, zset: ZSet | None) -> tuple[list[bytes], list[float]]:
+        """The members that it finds, in its order, and their scores."""
         if zset is None:
-            return []
+            return [], []
         reverse = self.direction == _DOWN
         if self.by == _SCORES:
             low, low_ex, high, high_ex = self.scores
             return zset.by_score(low, low_ex, high, high_ex, self.offset, self.count, reverse)
         if self.by == _MEMBERS:
             if self.members is None:
-                return []
+                return [], []
             least, least_ex, most, most_ex = self.members
             return zset.by_lex(least, least_ex, most, most_ex, self.offset, self.count, reverse)
         return zset.by_rank(self.start, self.stop, reverse)
@@ -112,8 +112,8 @@ class Query:
 
 def _range(ctx: Context, argv: list[bytes], by: int, direction: int) -> object:
     query = Query(argv, 1, by, direction, False)
-    found = query.run(lookup(ctx, argv[1]))
-    return Pairs(found) if query.with_scores else [member for member, _ in found]
+    members, scores = query.run(lookup(ctx, argv[1]))
+    return Pairs(zip(members, scores)) if query.with_scores else members
 
 
 @command("ZRANGE", -4, "readonly", keys=(1, 1, 1), since="1.2.0", complexity=_RANGE_COMPLEXITY)
@@ -170,7 +170,8 @@ def zrevrangebylex(ctx: Context, argv: list[bytes]) -> object:
 def zrangestore(ctx: Context, argv: list[bytes]) -> object:
     """Stores a range of members from sorted set in a key."""
     query = Query(argv, 2, _BY_OPTION, _BY_OPTION, True)
-    return store(ctx, argv[1], query.run(lookup(ctx, argv[2])), "zrangestore")
+    members, scores = query.run(lookup(ctx, argv[2]))
+    return store(ctx, argv[1], list(zip(members, scores)), "zrangestore")
 
 
 # Counting -------------------------------------------------------------------------------------

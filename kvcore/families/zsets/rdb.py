@@ -62,7 +62,7 @@ def _in_steps(value: ZSet, reverse: bool) -> Iterator[list[tuple[bytes, float]]]
     """All entries in order. Never all at once: there may be millions, and a thread that saves
     would keep the others waiting."""
     for start in range(0, len(value), _STEP):
-        yield value.by_rank(start, start + _STEP - 1, reverse)
+        yield list(zip(*value.by_rank(start, start + _STEP - 1, reverse)))
 
 
 def _load(code: int, reader: Reader, limits: Limits) -> ZSet:

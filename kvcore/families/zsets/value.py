@@ -403,9 +403,11 @@ class ZSet(Value):
         score: _Score = self._scores.get(member)
         return None if score is None else len(self) - self._until(score, member)
 
-    def by_rank(self, start: int, stop: int, reverse: bool = False) -> list[tuple[bytes, float]]:
+    def by_rank(
+        self, start: int, stop: int, reverse: bool = False
+    ) -> tuple[list[bytes], list[float]]:
         """ZRANGE: both ends included, negative ones count from the end; ``reverse`` counts and
-        returns from the highest down."""
+        returns from the highest down. Gives the members and, in a list of their own, the scores."""
         low, high = _bounds(start, stop, len(self))
         if reverse:
             low, high = len(self) - high, len(self) - low
@@ -424,7 +426,7 @@ class ZSet(Value):
         offset: int = 0,
         count: int = -1,
         reverse: bool = False,
-    ) -> list[tuple[bytes, float]]:
+    ) -> tuple[list[bytes], list[float]]:
         """ZRANGE BYSCORE: up to ``count`` (negative: all) after skipping ``offset`` (negative:
         none at all, as in Redis)."""
         start = self._below(low, low_ex)
@@ -446,7 +448,7 @@ class ZSet(Value):
         offset: int = 0,
         count: int = -1,
         reverse: bool = False,
-    ) -> list[tuple[bytes, float]]:
+    ) -> tuple[list[bytes], list[float]]:
         """ZRANGE BYLEX; see `by_score`."""
         start, stop = self._lex_ranks(low, low_ex, high, high_ex)
         return self._window(start, stop, offset, count, reverse)
@@ -577,10 +579,10 @@ class ZSet(Value):
 
     def _window(
         self, start: int, stop: int, offset: int, count: int, reverse: bool
-    ) -> list[tuple[bytes, float]]:
+    ) -> tuple[list[bytes], list[float]]:
         """LIMIT offset count of the ranks start <= rank < stop."""
         if offset < 0:
-            return []
+            return [], []
         if count < 0:
             count = len(self)
         if reverse:
@@ -593,7 +595,7 @@ class ZSet(Value):
         if reverse:
             members.reverse()
             scores.reverse()
-        return list(zip(members, scores))
+        return members, scores
 
     def _until(self, score: _Score, member: bytes) -> int:
         """How many entries are not above (score, member)."""
