@@ -189,12 +189,13 @@ def test_every_advice_is_a_configuration(
         assert said["appendfsync"] == "always"
 
 
-def test_redis_understands_the_advice_but_for_our_directive(tmp_path: Path, run: Run) -> None:
+def test_redis_understands_the_advice_but_for_our_directives(tmp_path: Path, run: Run) -> None:
+    ours = ("persistence ", "snapshot-")
     for loss in ("nothing", "seconds", "minutes"):
         out = run("advise", "--loss", loss, "--restart", "fast", "--writes", "many").out
         config = tmp_path / "redis.conf"
         config.write_text(
-            "".join(line for line in out.splitlines(True) if not line.startswith("persistence "))
+            "".join(line for line in out.splitlines(True) if not line.startswith(ours))
         )
         with start_redis(tmp_path, config_file=config) as server:
             assert server.client().ping()
