@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 import random
 import statistics
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -34,6 +35,7 @@ from servers import (
     redis_server,
 )
 
+SETTLE_S = 0.15  # for the housekeeping that a long request has put off
 PIPELINE = 16
 CLIENTS = 50
 
@@ -217,6 +219,7 @@ def cost(server: BenchServer, numbers: Numbers, prepare: str, line: str) -> floa
     with server.connect() as sock:
         if prepare:
             burst(sock, numbers.requests(prepare, 1))
+            time.sleep(SETTLE_S)
         requests = numbers.requests(line, groups)
         before = server.serving_cpu()
         burst(sock, requests)

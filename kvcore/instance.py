@@ -349,7 +349,6 @@ class Instance(Host):
         self.keyspace.expire_some()
         if self.active_child is None:
             self.cold.step(time.monotonic())
-        self.keyspace.freeing.step()
         self.engine.commit()
         self.persistence.cron(time.time() if now is None else now)
 

@@ -247,6 +247,7 @@ class Store:
                 return
             try:
                 self._instance.cron(now)
+                self._instance.keyspace.freeing.step()
                 self._instance.engine.flush()
             except Exception as error:
                 raise self._in_trouble(error) from error

@@ -322,18 +322,15 @@ class Server:
         else:
             self._out_of_trouble()
         self._close_connections()
-        self._free()
+        if self.instance.keyspace.freeing.pending and not self._freeing:
+            self._freeing = True  # soon, not now: who deleted it may have more to ask
+            self.loop.call_later(10 * REST_S, self._free)
 
     def _free(self) -> None:
-        """Go on freeing what was deleted, between the requests, until the next tick at least."""
-        if not self._freeing and self.instance.keyspace.freeing.pending:
-            self._freeing = True
-            self.loop.call_later(REST_S, self._free_some)
-
-    def _free_some(self) -> None:
-        self._freeing = False
-        self.instance.keyspace.freeing.step()
-        self._free()
+        """Go on freeing what was deleted, between the requests."""
+        self._freeing = self.instance.keyspace.freeing.step()
+        if self._freeing:
+            self.loop.call_later(REST_S, self._free)
 
     def _out_of_trouble(self) -> None:
         self.end_of_turn()
