@@ -250,3 +250,21 @@ def test_info_has_the_fields_of_redis_in_its_order(opener: Opener, tmp_path: Pat
     with start_redis(theirs, *AOF) as server:
         fields = server.client().info("persistence")
     assert list(opener().policy.info()) == [name for name in fields if name.startswith("aof_")]
+
+
+@pytest.mark.parametrize("version", ["9", "11"])
+def test_a_base_is_of_the_version_that_is_asked_for(
+    opener: Opener, tmp_path: Path, version: str
+) -> None:
+    store = opener()
+    for argv in commands(200, 4):
+        store.write(*argv)
+    store.configure("rdb-version", version)
+    store.rewrite()
+    (base,) = [content for name, content in files(tmp_path).items() if ".base." in name]
+    assert base.startswith(b"REDIS%04d" % int(version))
+    expected = store.digest()
+    store.close()
+    if version == "9":  # 7.0 knows none above 10
+        assert loaded_by_redis(tmp_path) == expected
+    assert opener().digest() == expected
