@@ -19,7 +19,8 @@ from tests.support import RedisServer, ServerExited, start_kvcore, start_redis
 
 Start = Callable[..., RedisServer]
 LOG = ("--appendonly", "yes")
-QUICK = ("--crash-memcheck-enabled", "no")  # it would take a quarter of a minute
+# A report would take a quarter of a minute.
+QUICK = ("--crash-memcheck-enabled", "no", "--crash-log-enabled", "no")
 INCREMENT = "appendonly.aof.1.incr.aof"
 
 
