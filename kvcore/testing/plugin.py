@@ -4,6 +4,7 @@
 ``kvcore_server``   an empty server on a free port, in a process of its own
 ``--kvcore-seeds``  how many random crashes each simulation of the conformance kit goes through
 ``--kvcore-mutants``  how many damaged files are loaded
+``--kvcore-kills``  how many times a process is killed in the midst of background work
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ pytest.register_assert_rewrite(
 
 SEEDS: Final = 5
 MUTANTS: Final = 2000
+KILLS: Final = 5
 BATCH: Final = 100  # damaged files to a test
 READY_S: Final = 60.0
 ATTEMPTS: Final = 5
@@ -40,6 +42,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     for name, default, what in (
         ("--kvcore-seeds", SEEDS, "random crashes for each simulation of kvcore's conformance kit"),
         ("--kvcore-mutants", MUTANTS, "damaged files to load; the kit takes every tenth of them"),
+        ("--kvcore-kills", KILLS, "kills of a real process in the midst of background work"),
     ):
         group.addoption(
             name,
@@ -57,6 +60,12 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         mutants = _range(metafunc.config, "--kvcore-mutants")
         batches = [mutants[i : i + BATCH] for i in range(0, len(mutants), BATCH)]
         metafunc.parametrize("kvcore_mutants", batches, ids=[f"from{b.start}" for b in batches])
+
+
+@pytest.fixture
+def kvcore_kills(pytestconfig: pytest.Config) -> range:
+    """How often a test kills a process: seeds for the random moments."""
+    return _range(pytestconfig, "--kvcore-kills")
 
 
 def _range(config: pytest.Config, option: str) -> range:

@@ -24,6 +24,9 @@ def test_seeds(kvcore_seed):
 
 def test_mutants(kvcore_mutants):
     assert kvcore_mutants in (range(7, 107), range(107, 110))
+
+def test_kills(kvcore_kills):
+    assert len(kvcore_kills) >= 5
 """
 
 
@@ -62,7 +65,7 @@ def test_what_is_not_claimed_is_said_and_seeds_may_be_chosen(tmp_path: Path) -> 
     assert "persistence none does not claim keeps: " in run.stdout
 
 
-@pytest.mark.parametrize("option", ["--kvcore-seeds", "--kvcore-mutants"])
+@pytest.mark.parametrize("option", ["--kvcore-seeds", "--kvcore-mutants", "--kvcore-kills"])
 def test_nonsense_for_seeds_is_a_sentence(tmp_path: Path, option: str) -> None:
     run = run_pytest(tmp_path, option, "many")
     assert run.returncode != 0
