@@ -359,7 +359,8 @@ class Server:
             return
         now, monotonic = time.time(), time.monotonic()
         for connection in list(self.connections.values()):
-            if timeout and now - connection.session.last_active > timeout:
+            session = connection.session
+            if timeout and now - session.last_active > timeout and session.blocked is None:
                 connection.kill()
             elif self.limited:
                 connection.check_limits(monotonic)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import socket
 import time
 from collections import deque
@@ -88,21 +89,19 @@ class Connection:
             return
         self.awaited = later
         if later.future is not None:
-            later.future.add_done_callback(self._wake)
+            later.future.add_done_callback(functools.partial(self._wake, later))
         if later.seconds:
             self.server.loop.call_later(later.seconds, self._unblock, later)
 
-    def _wake(self, future: Future[None]) -> None:
+    def _wake(self, later: Later, future: Future[None]) -> None:
         """It may be another thread that has done what was waited for."""
         with contextlib.suppress(RuntimeError):  # the loop may be closed already
-            self.server.loop.call_soon_threadsafe(self._unblock, self.awaited)
+            self.server.loop.call_soon_threadsafe(self._unblock, later)
 
-    def _unblock(self, later: Later | None) -> None:
-        session = self.session
-        if later is not None and session.blocked is later:  # neither gone nor answered before
-            session.unblock()
-            self.stopped = True  # so that what waits behind it is run
-            self.server.ready(self)
+    def _unblock(self, later: Later) -> None:
+        if self.session.blocked is later:  # neither gone nor answered before
+            self.session.unblock()
+            self.data_received(b"")  # what the client sent behind it
 
     def proceed(self) -> None:
         """If all replies so far are with the transport: close, run what waited, or read on."""

@@ -70,6 +70,49 @@ def test_the_time_of_a_connection_runs_out(start_with: Start) -> None:
         assert client.execute_command("WAITAOF", 0, 1, 50) == [0, 0]
 
 
+# Each sync has its own file to wait for: go0, go1, …
+SYNCS_ONE_BY_ONE = (
+    SYNCS_LATE.replace(
+        "def sync(self):", "count = -1\n    def sync(self):\n        self.count += 1"
+    )
+    .replace("self.wait)", "self.wait, self.count)")
+    .replace("def wait(self):", "def wait(self, n):")
+    .replace('exists("go")', 'exists(f"go{n}")')
+)
+
+
+def test_what_was_waited_for_in_vain_ends_no_later_wait(start_with: Start) -> None:
+    with start_with(SYNCS_ONE_BY_ONE) as server, server.connect() as waiting:
+        waiting.sendall(b"WAITAOF 1 0 50\r\n")
+        assert receive(waiting, 12) == b"*2\r\n:0\r\n:0\r\n"
+        waiting.sendall(b"WAITAOF 1 0 0\r\n")
+        (server.directory / "go0").touch()
+        waiting.settimeout(0.3)
+        with pytest.raises(TimeoutError):
+            waiting.recv(100)
+        waiting.settimeout(30)
+        (server.directory / "go1").touch()
+        assert receive(waiting, 12) == b"*2\r\n:1\r\n:0\r\n"
+
+
+def test_nonsense_behind_a_wait_is_answered_when_it_is_over(start_with: Start) -> None:
+    with start_with(SYNCS_LATE) as server, server.connect() as waiting:
+        for chunk in (b"WAITAOF 1 0 0\r\n", b"*x\r\n"):
+            waiting.sendall(chunk)
+            time.sleep(0.1)
+        (server.directory / "go").touch()
+        data = receive(waiting, 1000)
+        assert data == b"*2\r\n:1\r\n:0\r\n-ERR Protocol error: invalid multibulk length\r\n"
+
+
+def test_who_waits_is_not_idle(start_with: Start) -> None:
+    with start_with(SYNCS_LATE, "--timeout", "1") as server, server.connect() as waiting:
+        waiting.sendall(b"WAITAOF 1 0 0\r\n")
+        time.sleep(2.5)
+        (server.directory / "go").touch()
+        assert receive(waiting, 12) == b"*2\r\n:1\r\n:0\r\n"
+
+
 def test_a_client_that_goes_while_it_waits_is_forgotten(start_with: Start) -> None:
     with start_with(SYNCS_LATE) as server, server.client() as other:
         for command in (b"WAITAOF 0 1 0\r\n", b"WAITAOF 1 0 100\r\n"):
