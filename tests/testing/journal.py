@@ -104,9 +104,14 @@ class Journal(Persistence):
         file.sync()
 
     def close(self, save: bool | None) -> None:
+        if self.file is None:  # only loaded from, by another policy
+            return
         if self.sick:
             self.snapshot(self.host.view())
         self.flush()
+        self.file.close()
+
+    def release(self) -> None:
         if self.file is not None:
             self.file.close()
 
