@@ -76,7 +76,7 @@ QUEUEABLE: Final = 1 << 42
 PING: Final = 1 << 43
 
 
-_UNBOUNDED: Final = 1 << 62
+_UNBOUNDED: Final = 1 << 60  # as much as an int of compiled code holds unboxed, or less
 
 
 class Command:

@@ -73,7 +73,7 @@ BORN_PACKED: Final = 2
 """Elements that a command must bring for a value to be packed from the beginning: with so many it
 is more likely complete than the first of many steps."""
 
-_ANY: Final = 1 << 62
+_ANY: Final = 1 << 60  # compiled code compares it without an object
 _UNLIMITED: Final = _unlimited()
 _NOTHING: Final = _nothing()
 _FULL: Final = ("hashtable", "skiplist", "quicklist")

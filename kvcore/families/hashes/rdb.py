@@ -29,7 +29,7 @@ RDB_HASH_ZIPLIST: Final = 13
 RDB_HASH_LISTPACK: Final = 16
 
 _REWRITE_ITEMS: Final = 64
-_ANY_LENGTH: Final = 1 << 62
+_ANY_LENGTH: Final = 1 << 60
 
 
 def _rdb_code(value: Hash, version: int) -> int:
@@ -63,7 +63,7 @@ def _load(code: int, reader: Reader, limits: Limits) -> Hash:
     max_value = limits.hash_max_listpack_value
     if code in (RDB_HASH_ZIPLIST, RDB_HASH_LISTPACK):
         max_value = _ANY_LENGTH  # as in Redis: what was packed stays so
-    return Hash.of(fields, limits.hash_max_listpack_entries, max_value)
+    return Hash.owning(fields, limits.hash_max_listpack_entries, max_value)
 
 
 def _read_plain(reader: Reader) -> dict[bytes, bytes]:
@@ -87,7 +87,9 @@ def _unpack(code: int, reader: Reader) -> dict[bytes, bytes]:
         items = zipmap.decode(packed)
     if len(items) % 2:
         raise ValueError("its last field has no value")
-    fields = dict(zip(items[::2], items[1::2]))
+    fields: dict[bytes, bytes] = {}
+    for index in range(0, len(items), 2):
+        fields[items[index]] = items[index + 1]
     if 2 * len(fields) != len(items):
         raise ValueError("a field comes twice")
     return fields

@@ -19,6 +19,7 @@ LISTPACK: Final = "listpack"
 HASHTABLE: Final = "hashtable"
 
 _FLAT: Final = 512
+_LONG: Final = 1 << 40  # longer than any string
 
 
 class Hash(Value):
@@ -37,14 +38,19 @@ class Hash(Value):
     @classmethod
     def of(cls, items: dict[bytes, bytes], max_entries: int = 128, max_value: int = 64) -> Hash:
         """A hash of these items, encoded as they and the limits require."""
-        self = cls()
+        return Hash.owning(items.copy(), max_entries, max_value)
+
+    @staticmethod
+    def owning(items: dict[bytes, bytes], max_entries: int, max_value: int) -> Hash:
+        """The same, of a dict that nobody else has."""
+        self = Hash()
         if len(items) > _FLAT:
             self._fields = Table.of(items.items())
         else:
-            self._fields = items.copy()
+            self._fields = items
         if len(items) > max_entries:
             self.encoding = HASHTABLE
-        else:
+        elif max_value < _LONG:
             for field, value in items.items():
                 if len(field) > max_value or len(value) > max_value:
                     self.encoding = HASHTABLE

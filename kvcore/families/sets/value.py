@@ -46,12 +46,12 @@ class Set(Value):
         max_value: int = 64,
     ) -> Set:
         """A set of these members, encoded as they and the limits require."""
-        self = cls()
+        self = Set()
         if len(members) > _FLAT:
             self._members = Table.of_keys(members)
         else:
             self._members = members.copy()
-        if len(members) > max_intset or not all(map(_is_integer, members)):
+        if len(members) > max_intset or not self.all_integers():
             self._encode_strings(max_entries, max_value)
         return self
 
@@ -141,7 +141,10 @@ class Set(Value):
 
     def all_integers(self) -> bool:
         """Could the set be an intset?"""
-        return all(map(_is_integer, self._members))
+        for member in self._members:
+            if not _is_integer(member):
+                return False
+        return True
 
     # Encoding ------------------------------------------------------------------------------------
 
@@ -157,11 +160,12 @@ class Set(Value):
             self.encoding = HASHTABLE
 
     def _encode_strings(self, max_entries: int, max_value: int) -> None:
-        size = len(self._members)
-        if size <= max_entries and max(map(len, self._members)) <= max_value:
+        self.encoding = HASHTABLE
+        if len(self._members) <= max_entries:
+            for member in self._members:
+                if len(member) > max_value:
+                    return
             self.encoding = LISTPACK
-        else:
-            self.encoding = HASHTABLE
 
     def check(self) -> None:
         """Verify every invariant; for tests. Raises AssertionError."""

@@ -31,7 +31,6 @@ RDB_ZSET_LISTPACK: Final = 17
 
 _REWRITE_ITEMS: Final = 64
 _STEP: Final = 1024
-_ANY_LENGTH: Final = 1 << 62
 # What a score is made of; float() would take spaces and underscores, too.
 _SCORE_BYTES: Final = b"0123456789+-.einfEINF"
 
@@ -74,14 +73,11 @@ def _load(code: int, reader: Reader, limits: Limits) -> ZSet:
             if not items:
                 raise reader.empty("sorted set", start)
             return ZSet.of(items, max_entries, limits.zset_max_listpack_value)
-        items = _unpack(code, reader)
-        if not items:
+        members, scores = _unpack(code, reader)
+        if not members:
             raise reader.empty("sorted set", start)
         # As in Redis: what was packed stays so however long its members are.
-        zset = ZSet.of(items, max_entries, _ANY_LENGTH)
-        if list(zset.items()) != items:
-            raise ValueError("its members are out of order")
-        return zset
+        return ZSet.of_ordered(members, scores, max_entries)
     except ValueError as error:
         raise reader.fail(f"a sorted set is damaged: {error}", offset=start) from None
 
@@ -98,12 +94,12 @@ def _read_plain(code: int, reader: Reader) -> list[tuple[bytes, float]]:
     return items
 
 
-def _unpack(code: int, reader: Reader) -> list[tuple[bytes, float]]:
+def _unpack(code: int, reader: Reader) -> tuple[list[bytes], list[float]]:
     packed = reader.string()
     items = listpack.decode(packed) if code == RDB_ZSET_LISTPACK else ziplist.decode(packed)
     if len(items) % 2:
         raise ValueError("its last member has no score")
-    return list(zip(items[::2], _numbers(items[1::2])))
+    return items[::2], _numbers(items[1::2])
 
 
 def _numbers(texts: list[bytes]) -> list[float]:

@@ -293,6 +293,33 @@ class ZSet(Value):
         self._root = _build(list(map(itemgetter(1), ordered)), members)
         return self
 
+    @staticmethod
+    def of_ordered(members: list[bytes], scores: list[Any], max_entries: int = 128) -> ZSet:
+        """A sorted set of these members, which are in order, however long they are.
+
+        Raises ValueError if they are not, or one comes twice.
+        """
+        self = ZSet()
+        entries: dict[bytes, float] = {}
+        size = len(members)
+        if size > max_entries:
+            self.encoding = SKIPLIST
+        for index in range(size):
+            member = members[index]
+            score: _Score = scores[index]
+            if index:
+                before: _Score = scores[index - 1]
+                if score < before or (score == before and member <= members[index - 1]):
+                    raise ValueError("its members are out of order")
+            if score == 0.0 and size <= max_entries:
+                score = scores[index] = 0.0  # not -0: see `add`
+            entries[member] = score
+        if len(entries) != size:
+            raise ValueError("a member comes twice")
+        self._scores = entries if size <= _FLAT else Table.of(entries.items())
+        self._root = _build(scores, members)
+        return self
+
     def copy(self) -> ZSet:
         twin = ZSet()
         twin.encoding = self.encoding
