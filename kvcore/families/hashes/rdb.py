@@ -160,13 +160,12 @@ _FEW: Final = TYPE.form(RDB_HASH)
 _FULL: Final = TYPE.form(RDB_HASH, full=True)
 
 
-def born_packed(fields: dict[bytes, bytes], longest: int, limits: Limits) -> Packed | None:
-    """A new hash of these fields, packed at once; None if it would not be small.
+def born_packed(items: list[bytes], longest: int, limits: Limits) -> Packed | None:
+    """A new hash of these fields and values, packed at once; None if it would not be small.
 
     ``longest``: bytes of the longest that it was ever given, though another value took its place.
     """
-    items = list(chain.from_iterable(fields.items()))
-    count = len(fields)
+    count = len(items) // 2
     if count <= limits.hash_max_listpack_entries and longest <= limits.hash_max_listpack_value:
         packed = listpack.encode(items)
         return _LISTPACK.cls(plain_string(packed)) if len(packed) < LONGEST_SPAN else None

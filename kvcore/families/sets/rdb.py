@@ -83,6 +83,8 @@ def _load(code: int, reader: Reader, limits: Limits) -> Set:
         raise reader.fail("empty set", offset=start)  # so it is damage in Redis, too
     if count == 0:
         raise reader.empty("set", start)
+    if code == RDB_SET_INTSET and count <= limits.set_max_intset_entries:
+        return Set.of_integers(members)
     return build(members, limits)
 
 

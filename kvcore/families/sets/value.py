@@ -55,6 +55,13 @@ class Set(Value):
             self._encode_strings(max_entries, max_value)
         return self
 
+    @staticmethod
+    def of_integers(members: set[bytes]) -> Set:
+        """An intset; takes the set, whose members all spell integers."""
+        self = Set()
+        self._members = members if len(members) <= _FLAT else Table.of_keys(members)
+        return self
+
     def copy(self) -> Set:
         twin = Set()
         twin.encoding = self.encoding
