@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from mypy_extensions import i64
 
 COMPILED: Final = not __file__.endswith(".py")
+FORM: Final = "compiled" if COMPILED else "plain"  # as people are told
 
 MAX_LINE: Final = 64 * 1024
 MAX_ARGS: Final = 2**31 - 1

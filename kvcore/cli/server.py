@@ -9,7 +9,7 @@ from typing import Final
 
 from kvcore.config import Config, format_fatal
 from kvcore.errors import ConfigError, KvcoreError
-from kvcore.resp import COMPILED
+from kvcore.resp import FORM
 from kvcore.version import REDIS_VERSION, __version__
 
 USAGE: Final = "/path/to/kvcore.conf | - ] [--directive args ..."
@@ -27,8 +27,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the server; returns the exit code."""
     args = list(sys.argv[1:] if argv is None else argv)
     if args in (["-v"], ["--version"]):
-        form = "compiled" if COMPILED else "plain"
-        print(f"kvcore server v={__version__} redis={REDIS_VERSION} bits=64 build={form}")
+        print(f"kvcore server v={__version__} redis={REDIS_VERSION} bits=64 build={FORM}")
         return 0
     if args in (["-h"], ["--help"]):
         print(HELP)

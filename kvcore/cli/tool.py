@@ -12,6 +12,7 @@ import click
 
 from kvcore.cli.terminal import DAMAGED, INTERRUPTED, OK, UNREADABLE, warn
 from kvcore.errors import CorruptData, EmptyValue, KvcoreError
+from kvcore.resp import FORM
 from kvcore.version import REDIS_VERSION, __version__
 
 SUBCOMMANDS: Final = (
@@ -53,7 +54,10 @@ def _server() -> None:
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(
-    __version__, "-v", "--version", message=f"kvcore %(version)s (Redis {REDIS_VERSION} compatible)"
+    __version__,
+    "-v",
+    "--version",
+    message=f"kvcore %(version)s (Redis {REDIS_VERSION} compatible, {FORM})",
 )
 def group() -> None:
     """Tools for data files: RDB, AOF, folders of either, and JSON lines.

@@ -16,6 +16,7 @@ from kvcore import plugins
 from kvcore.cli.tool import SUBCOMMANDS
 from kvcore.config import Config, Option
 from kvcore.persistence import Found, Loader, Persistence
+from kvcore.resp import COMPILED
 from kvcore.storage import Storage
 from tests.cli.conftest import Run, program
 from tests.support import start_redis
@@ -38,7 +39,9 @@ def test_every_subcommand_explains_itself_and_its_exit_codes(run: Run) -> None:
     for name in ("check", "repair", "diff", "restore", "plugins"):
         assert "Exit codes:" in run(name, "--help").out
     assert run("nonsense").code == 2
-    assert run("--version").out.startswith("kvcore 0.")
+    version = run("--version").out
+    assert version.startswith("kvcore 0.")
+    assert ("compiled" if COMPILED else "plain") in version
 
 
 def test_as_a_process_it_has_the_same_exit_codes(tmp_path: Path) -> None:
