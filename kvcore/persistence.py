@@ -269,7 +269,7 @@ class Persistence:
         """Make what was appended as durable as promised: None if it is, else a Future."""
         return None
 
-    def sync(self) -> Future[None] | None:
+    def make_durable(self) -> Future[None] | None:
         """Make what was appended durable, whatever is promised (WAITAOF): None if it is, else a
         Future. For policies that keep a log; to be replaced where `flush` promises less."""
         return self.flush()

@@ -37,7 +37,7 @@ def waitaof(session: Session, argv: list[bytes]) -> object:
         done: Future[None] | None = Future()
     else:
         session.engine.hand_over()
-        done = persistence.sync()
+        done = persistence.make_durable()
 
     def reply() -> object:
         return [int(done is None or _succeeded(done)), 0]

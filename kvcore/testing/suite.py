@@ -653,6 +653,19 @@ class PersistenceSuite:
         assert rig.fingerprint() == before
 
     @needs("log", "storage")
+    def test_what_was_waited_for_survives_a_power_failure(self, rig: Rig) -> None:
+        """make_durable: WAITAOF waits until it is, whatever flush promises."""
+        rig.open()
+        run(rig, seed=3, commits=20)
+        for n in range(3):
+            rig.do("SET", "last", n)
+            assert rig.do("WAITAOF", 1, 0, 0) == [1, 0]
+        before = rig.fingerprint()
+        rig.crash(worst=True)
+        rig.open()
+        assert rig.fingerprint() == before
+
+    @needs("log", "storage")
     def test_transactions_are_there_whole_or_not_at_all(self, rig: Rig, kvcore_seed: int) -> None:
         """A power failure in the middle of writing large transactions."""
         rig.open()

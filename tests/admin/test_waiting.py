@@ -87,7 +87,7 @@ class Log(Persistence):
     def start(self) -> None:
         self.syncs: list[Future[None]] = []
 
-    def sync(self) -> Future[None]:
+    def make_durable(self) -> Future[None]:
         self.syncs.append(Future())
         return self.syncs[-1]
 

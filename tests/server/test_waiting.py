@@ -27,7 +27,7 @@ class Late(Persistence):
     def flush(self):
         return None
 
-    def sync(self):
+    def make_durable(self):
         return self.threads.submit(self.wait)
 
     def wait(self):
@@ -73,7 +73,8 @@ def test_the_time_of_a_connection_runs_out(start_with: Start) -> None:
 # Each sync has its own file to wait for: go0, go1, …
 SYNCS_ONE_BY_ONE = (
     SYNCS_LATE.replace(
-        "def sync(self):", "count = -1\n    def sync(self):\n        self.count += 1"
+        "def make_durable(self):",
+        "count = -1\n    def make_durable(self):\n        self.count += 1",
     )
     .replace("self.wait)", "self.wait, self.count)")
     .replace("def wait(self):", "def wait(self, n):")

@@ -84,6 +84,7 @@ BROKEN: list[tuple[type[Journal], str, list[dict[str, Any]]]] = [
     (journal.ForgetsAdoption, "test_adopted_data_is_kept_from_the_start", [{}]),
     (journal.ForgetsAdoption, "test_another_policy_takes_over_and_gives_back", [{}]),
     (journal.AdoptsOnTop, "test_adopted_data_takes_the_place_of_what_lay_there", [{}]),
+    (journal.NeverSyncs, "test_what_was_waited_for_survives_a_power_failure", [{}]),
     (journal.LosesDatabases, "test_databases_are_kept_apart", [{}]),
     (journal.TakesBytesForText, "test_keys_are_bytes", [{}]),
     (journal.LosesExpiry, "test_reload_puts_back_what_is_there", [{}]),

@@ -203,7 +203,7 @@ class AofPersistence(Persistence):
             self._die("fsync", log.syncer.error)
         return durable
 
-    def sync(self) -> Future[None] | None:
+    def make_durable(self) -> Future[None] | None:
         """Sync now, for all who wait at this moment together, whatever ``appendfsync`` says."""
         log = self._log
         if log is None:

@@ -101,8 +101,8 @@ class HybridPersistence(Persistence):
         self._rdb.flush()
         return durable
 
-    def sync(self) -> Future[None] | None:
-        return self._aof.sync()
+    def make_durable(self) -> Future[None] | None:
+        return self._aof.make_durable()
 
     def snapshot(self, view: View) -> None:
         # A start loads the log: it must not be behind the snapshot.
