@@ -29,21 +29,26 @@ pytest.register_assert_rewrite(
     "kvcore.testing.suite", "kvcore.testing.simulation", "kvcore.testing.fuzzing"
 )
 
-SEEDS: Final = 5
+SEEDS: Final = 300
+SEEDS_BATCH: Final = 25  # lives of a store to a test
+SEEDS_SHARE: Final = 60  # what takes longer is done for one of so many
 MUTANTS: Final = 2000
 KILLS: Final = 5
-BATCH: Final = 100  # damaged files to a test
+MUTANTS_BATCH: Final = 100  # damaged files to a test
 READY_S: Final = 60.0
 ATTEMPTS: Final = 5
 
 
+OPTIONS: Final = {
+    "--kvcore-seeds": (SEEDS, "random crashes for each simulation of kvcore's conformance kit"),
+    "--kvcore-mutants": (MUTANTS, "damaged files to load; the kit takes every tenth of them"),
+    "--kvcore-kills": (KILLS, "kills of a real process in the midst of background work"),
+}
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("kvcore")
-    for name, default, what in (
-        ("--kvcore-seeds", SEEDS, "random crashes for each simulation of kvcore's conformance kit"),
-        ("--kvcore-mutants", MUTANTS, "damaged files to load; the kit takes every tenth of them"),
-        ("--kvcore-kills", KILLS, "kills of a real process in the midst of background work"),
-    ):
+    for name, (default, what) in OPTIONS.items():
         group.addoption(
             name,
             default=str(default),
@@ -52,14 +57,23 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         )
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    for name in OPTIONS:
+        _range(config, name)
+
+
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "kvcore_seed" in metafunc.fixturenames:
-        seeds = _range(metafunc.config, "--kvcore-seeds")
+        seeds = _range(metafunc.config, "--kvcore-seeds")[::SEEDS_SHARE]
         metafunc.parametrize("kvcore_seed", seeds, ids=[f"seed{seed}" for seed in seeds])
-    if "kvcore_mutants" in metafunc.fixturenames:
-        mutants = _range(metafunc.config, "--kvcore-mutants")
-        batches = [mutants[i : i + BATCH] for i in range(0, len(mutants), BATCH)]
-        metafunc.parametrize("kvcore_mutants", batches, ids=[f"from{b.start}" for b in batches])
+    for name, option, batch in (
+        ("kvcore_seeds", "--kvcore-seeds", SEEDS_BATCH),
+        ("kvcore_mutants", "--kvcore-mutants", MUTANTS_BATCH),
+    ):
+        if name in metafunc.fixturenames:
+            all_of_them = _range(metafunc.config, option)
+            batches = [all_of_them[i : i + batch] for i in range(0, len(all_of_them), batch)]
+            metafunc.parametrize(name, batches, ids=[f"from{b.start}" for b in batches])
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import random
 import time
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
@@ -141,6 +142,12 @@ class Rig:
             # What it does now reaches nobody: this only ends its threads.
             with contextlib.suppress(KvcoreError, OSError):
                 store.instance.shutdown(False, force=True)
+
+    def renew(self, seed: int) -> None:
+        """Another empty folder, whose fate is decided by ``seed``; what is open is killed."""
+        self.kill()
+        self._faulty = FaultyStorage(seed, tears=self.claims.tears)
+        random.seed(seed)  # what SPOP chooses
 
     @contextlib.contextmanager
     def ended(self) -> Iterator[None]:

@@ -157,7 +157,8 @@ class PersistenceSuite:
         path = "" if self.claims.storage else str(tmp_path_factory.mktemp("kvcore") / "new")
         # A simulation opens stores by the hundred: the search of all that is installed would take
         # most of its time.
-        monkeypatch.setattr(plugins, "installed", functools.cache(plugins.installed))
+        for search in ("installed", "load_policy"):
+            monkeypatch.setattr(plugins, search, functools.cache(getattr(plugins, search)))
         rig = Rig(self.persistence, self.claims, self.options, path, seed=seed)
         if self.claims.storage:
             # Processes that follow each other have different numbers, and so has a child: names
@@ -629,15 +630,17 @@ class PersistenceSuite:
 
     # Crashes ----------------------------------------------------------------------------------
 
-    @needs("keeps", "storage")
-    def test_kills_and_power_failures(self, rig: Rig, kvcore_seed: int) -> None:
+    @needs("storage")
+    def test_kills_and_power_failures(self, rig: Rig, kvcore_seeds: range) -> None:
         """Random lives on a disk that is well: see `kvcore.testing.simulation`."""
-        Simulation(rig, kvcore_seed, faulty=False).run()
+        simulate(rig, kvcore_seeds, faulty=False)
 
-    @needs("keeps", "storage", disk_error="refuse, stop")
-    def test_kills_and_power_failures_with_a_failing_disk(self, rig: Rig, kvcore_seed: int) -> None:
+    @needs("storage", disk_error="refuse, stop")
+    def test_kills_and_power_failures_with_a_failing_disk(
+        self, rig: Rig, kvcore_seeds: range
+    ) -> None:
         """Random lives, in which the disk fails or is full now and then as well."""
-        Simulation(rig, kvcore_seed, faulty=True).run()
+        simulate(rig, kvcore_seeds, faulty=True)
 
     @needs("keeps", "storage")
     def test_what_a_killed_process_has_written_becomes_durable(self, rig: Rig) -> None:
@@ -966,6 +969,17 @@ def run(rig: Rig, *, seed: int, commits: int) -> None:
         if not rig.commit(workload.commit()):
             raise PersistenceError("a write was refused")
     rig.do("SELECT", 0)
+
+
+def simulate(rig: Rig, seeds: range, *, faulty: bool) -> None:
+    """Random lives of one store after the other."""
+    for seed in seeds:
+        rig.renew(seed)
+        try:
+            Simulation(rig, seed, faulty=faulty).run()
+        except BaseException as error:
+            error.add_note(f"with seed {seed}: pytest --kvcore-seeds {seed}:{seed + 1}")
+            raise
 
 
 def refused(rig: Rig) -> CorruptData | None:

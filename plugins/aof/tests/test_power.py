@@ -9,7 +9,7 @@ from typing import Literal
 import pytest
 
 import kvcore
-from kvcore import CommandError, Store
+from kvcore import CommandError, PersistenceError, Store
 from kvcore.testing import FaultyStorage
 
 
@@ -82,3 +82,39 @@ def test_an_increment_that_others_follow_is_never_torn(storage: FaultyStorage, s
     store.close()
     with start(after, "no") as store:
         assert keys(store)[:3] == [b"a", b"b", b"c"]
+
+
+def test_a_torn_end_does_not_come_back_because_cutting_it_off_failed() -> None:
+    """The next start reads a file that seems to be good: it is written anew all the same."""
+    store = start(storage := FaultyStorage(), "always")
+    store.set("a", 1)
+    contents = storage.contents()
+    store.close()
+    (name,) = (name for name in contents if name.endswith("incr.aof"))
+    contents[name] += b"*3\r\n$3\r\nSET\r\n$1\r\nb\r\n$900\r\n" + b"x" * 700
+    storage = FaultyStorage.of(contents)
+    storage.fail("sync")
+    with pytest.raises(PersistenceError):
+        start(storage, "always")
+    storage = storage.kill()
+    store = start(storage, "always")
+    store.set("c", 3)
+    after = storage.crash(worst=True)
+    store.close()
+    with start(after, "always") as store:
+        assert keys(store) == [b"a", b"c"]
+
+
+def test_an_increment_that_a_start_failed_to_sync_is_written_anew(storage: FaultyStorage) -> None:
+    """It may lie in the system's memory only, and a later sync would not say so."""
+    storage.fail("sync", name=".1.incr.aof")
+    with contextlib.suppress(PersistenceError):
+        start(storage, "always")
+    assert storage.faults == 1
+    storage = storage.kill()
+    store = start(storage, "always")
+    store.set("c", 3)
+    after = storage.crash(worst=True)
+    store.close()
+    with start(after, "always") as store:
+        assert keys(store) == [b"a", b"b", b"c"]

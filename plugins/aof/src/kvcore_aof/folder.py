@@ -138,7 +138,11 @@ class Folder:
         the system's memory only, for instance because a sync of the folder failed."""
         for part in parts:
             with contextlib.closing(self.storage.reopen(self.path(part.name))) as file:
-                file.sync()
+                try:
+                    file.sync()
+                except OSError:
+                    self.distrust()
+                    raise
         self.storage.sync_dir(self.name)
 
     def settle(self, temporary: str, part: Part) -> None:

@@ -94,8 +94,13 @@ class Loading:
             self._log.warning(f"Truncating the AOF {self._torn.name} at offset {self._whole}")
             path = folder.path(self._torn.name)
             with contextlib.closing(folder.storage.reopen(path)) as file:
-                file.truncate(self._whole)
-                file.sync()
+                try:
+                    file.truncate(self._whole)
+                    file.sync()
+                except OSError:
+                    # Behind what is appended next time, the torn end might come back.
+                    folder.distrust()
+                    raise
             self._torn = None
 
 
