@@ -166,6 +166,7 @@ class Session(Context):
         engine = self.engine
         keyspace = self.keyspace
         find = engine.table.get
+        observed = bool(engine.before)
         engine.processed += len(commands)
         for argv in commands:
             begin = len(out)
@@ -180,7 +181,7 @@ class Session(Context):
                 command is None
                 or not command.least <= len(argv) <= command.most
                 or command.bits & (engine.gate | self.gate)
-                or engine.before
+                or observed
             ):
                 engine.processed -= 1
                 reply = self.answer(argv)
