@@ -14,6 +14,7 @@ command = Family("string")
 
 INT64_MAX: Final = (1 << 63) - 1
 INT64_MIN: Final = -(1 << 63)
+_AMPLE: Final = 1 << 61  # compiled, integers below are compared in a register
 MAX_BULK: Final = 512 * 1024 * 1024
 TOO_LONG: Final = "ERR string exceeds maximum allowed size (proto-max-bulk-len)"
 
@@ -276,7 +277,7 @@ def _increment(ctx: Context, key: bytes, by: int) -> int:
     else:
         raise CommandError(WRONG_TYPE)
     total += by
-    if total > INT64_MAX or total < INT64_MIN:
+    if not -_AMPLE < total < _AMPLE and not INT64_MIN <= total <= INT64_MAX:
         raise CommandError(OVERFLOW)
     db.put(key, total)
     db.changed(key, "incrby")
