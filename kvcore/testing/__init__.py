@@ -8,10 +8,9 @@ Three lines make all tests of the contract (`kvcore.persistence`) run on a polic
         persistence = "mine"
         claims = Claims(log=True, survives_kill=True)
 
-``pytest --kvcore-seeds 1000 --kvcore-mutants 100000`` simulates more crashes and damages more files
-than usual. The fixtures that come
-along (`kvcore.testing.plugin`) serve any program that uses kvcore: ``kvcore_store`` is an empty
-store in memory, ``kvcore_server`` a server to connect to.
+``pytest --kvcore-seeds 10000 --kvcore-mutants 100000`` simulates more crashes and damages more
+files than usual. The fixtures that come along (`kvcore.testing.plugin`) serve any program that uses
+kvcore: ``kvcore_store`` is an empty store in memory, ``kvcore_server`` a server to connect to.
 """
 
 from __future__ import annotations

@@ -120,7 +120,8 @@ class AofPersistence(Persistence):
             base.write(view)
             if files.is_superseded():
                 manifest = files.read_or_adopt()
-            elif folder.probe(files.storage, self.host.config).has_data:
+                replaced = files.rename(files.strays(manifest))
+            elif folder.probe(files.storage, self.host.config).has_data or files.strays(manifest):
                 replaced = files.set_aside()
             part = base.settle(manifest)
             manifest.replace_base(part, keep=0)

@@ -220,21 +220,31 @@ class Folder:
         increment that holds something and is not named is no leftover of ours: perhaps somebody
         put an old manifest in place. Then nothing is removed.
         """
-        named = {part.name for part in [*manifest.parts, *manifest.history]}
-        pattern = re.compile(re.escape(self.stem) + r"\.\d+\.(base\.rdb|base\.aof|incr\.aof)")
-        names = self.storage.list(self.name)
-        temporary = [name for name in names if name.startswith("temp-")]
-        unnamed = [name for name in names if pattern.fullmatch(name) and name not in named]
-        for name in unnamed:
-            stat = self.storage.stat(self.path(name))
-            if name.endswith("incr.aof") and stat is not None and stat.size:
-                unnamed = []
+        temporary = [name for name in self.storage.list(self.name) if name.startswith("temp-")]
+        unnamed = [] if self.strays(manifest) else self._unnamed(manifest)
         for name in [*temporary, *unnamed]:
             self.remove(name)
         return [*temporary, *unnamed]
 
+    def strays(self, manifest: Manifest) -> list[str]:
+        """Files of another log than that of this manifest: there is an increment that holds
+        something, which none has before it is named."""
+        unnamed = self._unnamed(manifest)
+        for name in unnamed:
+            stat = self.storage.stat(self.path(name))
+            if name.endswith("incr.aof") and stat is not None and stat.size:
+                return unnamed
+        return []
+
+    def _unnamed(self, manifest: Manifest) -> list[str]:
+        named = {part.name for part in [*manifest.parts, *manifest.history]}
+        pattern = re.compile(re.escape(self.stem) + r"\.\d+\.(base\.rdb|base\.aof|incr\.aof)")
+        names = self.storage.list(self.name)
+        return [name for name in names if pattern.fullmatch(name) and name not in named]
+
     def set_aside(self) -> list[str]:
-        """Give the files of a log that is to be replaced other names; returns those.
+        """Give the files of a log that is to be replaced other names, and those of one that was to
+        be, when a crash came in between; returns the names.
 
         The manifest goes first: a crash leaves either the whole log or none.
         """
@@ -244,10 +254,19 @@ class Folder:
             names = self.storage.list(self.name)
         manifest = f"{self.stem}.manifest"
         names = [manifest, *(name for name in names if name != manifest)]
+        names += [name for name in self.strays(Manifest()) if name not in names]
+        return self.rename(names)
+
+    def rename(self, names: list[str]) -> list[str]:
+        """Set these files aside, in this order; returns how messages call them then."""
+        there = self.storage.list(self.name)
+        second = int(time.time())
+        while any(name.startswith(f"{_ASIDE}{second}-") for name in there):
+            second += 1  # nothing takes the place of what was set aside before
         aside = []
         for name in names:
             if not name.startswith(_ASIDE) and self.storage.stat(self.path(name)) is not None:
-                aside.append(f"{_ASIDE}{int(time.time())}-{name}")
+                aside.append(f"{_ASIDE}{second}-{name}")
                 self.storage.rename(self.path(name), self.path(aside[-1]))
                 self.storage.sync_dir(self.name)
         return [self.storage.describe(self.path(name)) for name in aside]
