@@ -445,13 +445,11 @@ def allow_clients(wanted: int) -> int:
 
 
 def _spare_collector() -> None:
-    """Let the garbage collector look at what is young, not at the data.
+    """Let the garbage collector look seldom, and at what is young.
 
-    It is for cycles only, and a closed connection leaves none. What was loaded it would walk again
-    and again, stopping the clients each time; and at its usual pace it would search the commits of
-    every busy turn.
+    It is for cycles only, and a closed connection leaves none. At its usual pace it would search
+    the commits of every busy turn, and stop the clients to walk all that was written.
     """
-    gc.freeze()
     gc.set_threshold(50_000, 50, 1_000)
 
 
