@@ -19,6 +19,8 @@ from typing import Any, ClassVar
 
 import pytest
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 import kvcore
 from kvcore import CommandError, Loader, Persistence, Store, hookimpl, plugins
@@ -719,7 +721,10 @@ def test_no_acknowledged_write_is_lost_over_changes_and_kill_9(
     file.write_text("persistence aof\nappendfsync always\n")
     cycle = ("hybrid", "journal", "hybrid", "aof", "journal", "aof")
     with start_kvcore(folder, config_file=file) as server:
-        writers = [Writer(server.client(), number) for number in range(4)]
+        # Clients of their own: server.kill() closes those that it handed out, under their feet.
+        never = Retry(NoBackoff(), 0)
+        clients = [redis.Redis(unix_socket_path=server.socket, retry=never) for _ in range(4)]
+        writers = [Writer(client, number) for number, client in enumerate(clients)]
         for writer in writers:
             writer.start()
         client = server.client()
@@ -733,6 +738,7 @@ def test_no_acknowledged_write_is_lost_over_changes_and_kill_9(
         server.kill()
         for writer in writers:
             writer.join()
+            writer.client.close()
     with start_kvcore(folder, config_file=file) as server:
         for writer in writers:
             found = int(server.client().get(writer.key) or 0)

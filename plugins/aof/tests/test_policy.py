@@ -896,6 +896,22 @@ def test_zeroes_within_a_log_are_damage(opener: Opener, tmp_path: Path) -> None:
         opener()
 
 
+@pytest.mark.behaviour("AOF: damage", "a log whose manifest is missing is refused, not left out")
+def test_a_log_without_its_manifest_is_refused(opener: Opener, tmp_path: Path) -> None:
+    store = opener()
+    store.write("SET", "a", "1")
+    store.close()
+    path = tmp_path / "appendonlydir" / "appendonly.aof.manifest"
+    manifest = path.read_bytes()
+    path.unlink()
+    before = files(tmp_path)
+    with pytest.raises(CorruptData, match=r"manifest is missing, yet .*1\.incr\.aof lie there"):
+        opener()
+    assert files(tmp_path) == before
+    path.write_bytes(manifest)
+    assert opener().keys() == [b"a"]
+
+
 @pytest.mark.behaviour("AOF: torn end", "only in the last file; elsewhere it is damage")
 def test_only_the_last_file_may_be_torn(opener: Opener, tmp_path: Path) -> None:
     torn = request("SET", "a", "1")[:-3]

@@ -67,7 +67,10 @@ class Folder:
         Redis takes it over where there is no log of the new kind, or where a crash came between
         the two steps of taking it over: named as the base, but not yet moved.
         """
-        manifest = self.read() or Manifest()
+        manifest = self.read()
+        if manifest is None:
+            manifest = Manifest()
+            self._refuse_orphans()
         old = Part(self.stem, 1, BASE)
         if self.storage.stat(self.stem) is not None and (
             not manifest.parts
@@ -75,6 +78,17 @@ class Folder:
         ):
             manifest.base = old
         return manifest
+
+    def _refuse_orphans(self) -> None:
+        """There is no manifest: then there must be no log, but for one that is being replaced."""
+        orphans = self.strays(Manifest())
+        aside = [name for name in self.storage.list(self.name) if name.startswith(_ASIDE)]
+        if orphans and not any(name.endswith(".manifest") for name in aside):
+            raise CorruptData(
+                f"The AOF manifest is missing, yet {', '.join(orphans)} lie there",
+                path=self.storage.describe(self.manifest_path),
+                advice="Put it back, or move these files away to start without them",
+            )
 
     def is_old(self, part: Part) -> bool:
         """Whether it is an old log that still lies beside the folder."""
