@@ -260,7 +260,7 @@ def measure(name: str, files: Files, effort: Effort) -> Results:
 
 
 def run(effort: Effort) -> Part:
-    sizes = effort.pick((200_000, 20_000), (1_000_000, 200_000))
+    sizes = effort.pick((500_000, 100_000), (1_000_000, 200_000))
     folder = Path(tempfile.mkdtemp(prefix="bench-files-"))
     try:
         results = {}
