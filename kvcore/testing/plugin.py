@@ -29,9 +29,9 @@ pytest.register_assert_rewrite(
     "kvcore.testing.suite", "kvcore.testing.simulation", "kvcore.testing.fuzzing"
 )
 
-SEEDS: Final = 300
+SEEDS: Final = 200
 SEEDS_BATCH: Final = 25  # lives of a store to a test
-SEEDS_SHARE: Final = 60  # what takes longer is done for one of so many
+SEEDS_SHARE: Final = 40  # what takes longer is done for one of so many
 MUTANTS: Final = 2000
 KILLS: Final = 5
 MUTANTS_BATCH: Final = 100  # damaged files to a test
