@@ -281,7 +281,8 @@ def test_hooks_hear_of_every_end(open_store: Opener) -> None:
         def kvcore_saved(self, purpose: str, ok: bool, error: str) -> None:
             heard.append((purpose, ok, error))
 
-    store = open_store(hooks=(Listener(),))
+    store = open_store(hooks=(Listener(),), rdb_key_save_delay=SLOW)
+    store.set("a")
     store.do("SAVE")
     store.do("BGSAVE")
     store.wait()
