@@ -12,8 +12,10 @@ import importlib.util
 import os
 import re
 import shutil
+import sqlite3
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -23,7 +25,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 import kvcore
-from kvcore import CommandError, Loader, Persistence, Store, hookimpl, plugins
+from kvcore import CommandError, Host, Loader, Persistence, Store, hookimpl, plugins
 from kvcore.command import Family
 from kvcore.config import Option
 from kvcore.config.options import String
@@ -50,9 +52,17 @@ def _sqlite() -> type[Persistence]:
 
 
 @pytest.fixture(autouse=True)
-def strangers(monkeypatch: pytest.MonkeyPatch) -> dict[str, type[Persistence]]:
+def strangers(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, type[Persistence]]]:
     """Policies that are installed besides ours, by name; a test may add some."""
-    strangers = {"journal": Journal, "sqlite": _sqlite()}
+    opened: list[sqlite3.Connection] = []
+    sqlite: Any = _sqlite()
+
+    class Sqlite(sqlite):  # type: ignore[misc]
+        def __init__(self, host: Host) -> None:
+            super().__init__(host)
+            opened.append(self.db)
+
+    strangers: dict[str, type[Persistence]] = {"journal": Journal, "sqlite": Sqlite}
     installed = plugins.installed()
     monkeypatch.setattr(
         plugins,
@@ -60,7 +70,9 @@ def strangers(monkeypatch: pytest.MonkeyPatch) -> dict[str, type[Persistence]]:
         lambda name: strangers[name] if name in strangers else ORIGINAL(name),
     )
     monkeypatch.setattr(plugins, "installed", lambda: {**installed, **strangers})
-    return strangers
+    yield strangers
+    for connection in opened:  # a store that crashed leaves one open, and Python 3.13 tells
+        connection.close()
 
 
 def open_store(folder: Path, policy: str, **options: Any) -> Store:
