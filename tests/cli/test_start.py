@@ -194,7 +194,7 @@ def test_a_daemon_leaves_its_pid_and_answers(tmp_path: Path) -> None:
     args += ["--port", "0", "--unixsocket", "s", "--persistence", "none"]
     ended = run(*args, cwd=tmp_path)
     assert (ended.returncode, ended.stdout) == (0, "")
-    wait_for(lambda: path.exists() and pid_file.exists())
+    wait_for(lambda: path.exists() and pid_file.exists() and pid_file.read_text() != "")
     pid = int(pid_file.read_text(encoding="ascii"))
     try:
         with redis.Redis(unix_socket_path=str(path)) as client:
