@@ -142,8 +142,7 @@ class Engine:
             return
         batch = Batch(keyspace.effects, keyspace.touched)
         keyspace.effects = []
-        if keyspace.touched:
-            keyspace.touched = []
+        keyspace.touched = []
         if self.persistence is not None:
             self.unflushed = True
             if self.untaken:

@@ -234,3 +234,19 @@ def test_a_transaction_leaves_as_its_commands(recorded: kvcore.Store, recorder: 
         EXEC
         """
     assert journal(recorded, recorder, script) == ["0 SET a 1", "1 SET b 2"]
+
+
+def test_a_batch_that_somebody_keeps_does_not_change(tmp_path: Path) -> None:
+    kept: list[Batch] = []
+
+    class Keeper:
+        @kvcore.hookimpl
+        def after_write(self, batch: Batch) -> None:
+            kept.append(batch)
+
+    with make(tmp_path, hooks=[Keeper()], replacement=Mirror) as store:
+        keyspace = store.instance.keyspace
+        keyspace.propagate(0, [b"PING"])  # an effect that touches no key
+        store.instance.engine.commit()
+        store.execute("SET", "k", "v")
+        assert [batch.keys for batch in kept] == [[], [(0, b"k")]]
