@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from kvcore.families.zsets import value as zset_value
+from kvcore.families.zsets import tree
 from kvcore.families.zsets.value import ADDED, UNCHANGED, UPDATED, ZSet
 from tests.support import RedisServer, start_redis
 
@@ -54,9 +54,9 @@ class AsSortedList(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.patch = pytest.MonkeyPatch()
-        self.patch.setattr(zset_value, "_MAX", 8)
-        self.patch.setattr(zset_value, "_MIN", 2)
-        self.patch.setattr(zset_value, "_BUILT", 6)
+        self.patch.setattr(tree, "_MAX", 8)
+        self.patch.setattr(tree, "_MIN", 2)
+        self.patch.setattr(tree, "_BUILT", 6)
         self.zset = ZSet()
         self.model: dict[bytes, float] = {}
         self.copies: list[tuple[ZSet, dict[bytes, float]]] = []

@@ -36,8 +36,8 @@ _COUNT_COMPLEXITY: Final = "O(log(N)) with N being the number of elements in the
 class Query:
     """``key first last [BYSCORE|BYLEX] [REV] [LIMIT offset count] [WITHSCORES]``, key at ``at``.
 
-    ``by`` and ``direction`` are what the command itself fixes: then their options are wrong.
-    Raises CommandError.
+    ``with_scores``: they are asked for, or about to be stored. ``by`` and ``direction`` are what
+    the command itself fixes: then their options are wrong. Raises CommandError.
     """
 
     by: int
@@ -57,6 +57,8 @@ class Query:
         self.offset = 0
         self.count = -1
         self._read_options(argv, at + 3, storing)
+        if storing:
+            self.with_scores = True
         low, high = argv[at + 1], argv[at + 2]
         if self.by in (_SCORES, _MEMBERS) and self.direction == _DOWN:
             low, high = high, low
@@ -95,19 +97,21 @@ class Query:
             )
 
     def run(self, zset: ZSet | None) -> tuple[list[bytes], list[float]]:
-        """The members that it finds, in its order, and their scores."""
+        """The members that it finds, in its order, and their scores if it is ``with_scores``."""
         if zset is None:
             return [], []
+        offset, count = self.offset, self.count
         reverse = self.direction == _DOWN
+        with_scores = self.with_scores
         if self.by == _SCORES:
             low, low_ex, high, high_ex = self.scores
-            return zset.by_score(low, low_ex, high, high_ex, self.offset, self.count, reverse)
+            return zset.by_score(low, low_ex, high, high_ex, offset, count, reverse, with_scores)
         if self.by == _MEMBERS:
             if self.members is None:
                 return [], []
             least, least_ex, most, most_ex = self.members
-            return zset.by_lex(least, least_ex, most, most_ex, self.offset, self.count, reverse)
-        return zset.by_rank(self.start, self.stop, reverse)
+            return zset.by_lex(least, least_ex, most, most_ex, offset, count, reverse, with_scores)
+        return zset.by_rank(self.start, self.stop, reverse, with_scores)
 
 
 def _range(ctx: Context, argv: list[bytes], by: int, direction: int) -> object:
