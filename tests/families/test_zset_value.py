@@ -269,6 +269,18 @@ def test_deep_trees_at_their_real_size() -> None:
     assert list(zset.items()) == ordered[:100] + ordered[19_900:]
 
 
+def test_a_member_that_moves_is_not_stored_twice() -> None:
+    zset = ZSet()
+    for score in (float, lambda number: 5000.5 - number):
+        for number in range(5000):
+            zset.add(b"member:%d" % number, score(number))
+    zset.check()
+    in_order = {member: member for member, _ in zset.items()}
+    _, looked_up = zset.scan(0)
+    assert looked_up
+    assert all(in_order[member] is member for member, _ in looked_up)
+
+
 def test_zero_and_minus_zero_are_one_score(server: RedisServer) -> None:
     client = server.client(raw=True)
     client.execute_command("DEL", "z")

@@ -190,16 +190,16 @@ class _Node:
         return self.place(score, member)
 
     def insert(self, score: float, member: bytes) -> None:
-        """Put an entry into this leaf."""
+        """Put an entry into this leaf, and keep the member's object."""
         index = self.place(score, member)
         self.scores = _with_score(self.scores, index, score)
         self.members.insert(index, member)
 
-    def remove(self, score: float, member: bytes) -> None:
-        """Take an entry out of this leaf, where it is."""
+    def remove(self, score: float, member: bytes) -> bytes:
+        """Take an entry out of this leaf, where it is; returns the member's object."""
         index = self.place_of(score, member) - 1
         self.scores, _ = pop(self.scores, index)
-        del self.members[index]
+        return self.members.pop(index)
 
     def split(self, index: i64, at: i64) -> None:
         """Move what child ``index`` has from ``at`` on to a new child after it."""
@@ -391,9 +391,11 @@ class Tree:
             children = node.children
         node.insert(score, member)
 
-    def take(self, score: float, member: bytes) -> None:
-        """Remove an entry. Short nodes are mended on the way down, so that each can spare a
-        child."""
+    def take(self, score: float, member: bytes) -> bytes:
+        """Remove an entry; returns the member's object.
+
+        Short nodes are mended on the way down, so that each can spare a child.
+        """
         node = self._own_root()
         children = node.children
         while children is not None:
@@ -404,23 +406,23 @@ class Tree:
             node.counts[index] -= 1
             node = node.own(index)
             children = node.children
-        node.remove(score, member)
+        kept = node.remove(score, member)
         self._lower_root()
+        return kept
 
     def move(self, old: float, new: float, member: bytes) -> None:
-        """Give an entry another score."""
+        """Give an entry another score. Its member stays the object that it was, which others have
+        too: the request's would take room of its own."""
         node = self._own_root()
         children = node.children
         while children is not None:
             index = node.place(old, member)
             if node.place(new, member) != index:
-                self.take(old, member)
-                self.put(new, member)
+                self.put(new, self.take(old, member))
                 return
             node = node.own(index - 1)
             children = node.children
-        node.remove(old, member)
-        node.insert(new, member)
+        node.insert(new, node.remove(old, member))
 
     def cut(self, start: int, stop: int) -> tuple[list[bytes], list[float]]:
         """Remove the entries of the ranks start <= rank < stop, and return them."""
