@@ -35,6 +35,8 @@ HOT = [
     "kvcore/server/connection.py",
     "kvcore/server/app.py",
     "kvcore/families/*/*.py",
+    "kvcore/admin/connection.py",
+    "kvcore/admin/transactions.py",
 ]
 
 # The build's environment holds none of our dependencies: their types are Any, and what plain

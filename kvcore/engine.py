@@ -149,7 +149,11 @@ class Engine:
                 self.untaken.append(batch)
             else:
                 try:
-                    self.persistence.append(batch)
+                    sink = self.persistence.sink
+                    if sink is None:
+                        self.persistence.append(batch)
+                    else:
+                        sink.append(batch)
                 except Exception:
                     # `flush` tries again, and tells whoever waits for it. No reply leaves before.
                     self.untaken.append(batch)

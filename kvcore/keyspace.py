@@ -33,6 +33,8 @@ KeyEvent = Callable[[int, str, bytes], None]
 _EXPIRE_SLICE_S: Final = 0.025
 _EXPIRE_SAMPLE: Final = 200
 
+_time: Final = time.time
+
 # What copying costs, about, in bytes.
 _SHARD_BYTES: Final = sys.getsizeof(dict.fromkeys(range(SHARD)))
 _ELEMENT_BYTES: Final = 16
@@ -74,11 +76,12 @@ class Database:
         value = self.entries.get(key)
         if value is not None and (self.expires.count == 0 or not self._expire_if_due(key)):
             self.keyspace.hits += 1
-            if type(value) is not bytes:
-                if isinstance(value, Value):
-                    value.hot = True
-                elif isinstance(value, Packed):
-                    return self._unpack(key, value)
+            if type(value) is bytes or type(value) is int:
+                return value
+            if isinstance(value, Value):
+                value.hot = True
+            elif isinstance(value, Packed):
+                return self._unpack(key, value)
             return value
         self.keyspace.misses += 1
         return None
@@ -88,7 +91,7 @@ class Database:
         expired. No statistics."""
         value = self.entries.get(key)
         if value is not None and (self.expires.count == 0 or not self._expire_if_due(key)):
-            if type(value) is bytes:
+            if type(value) is bytes or type(value) is int:
                 return value
             if isinstance(value, Value):
                 value.hot = True
@@ -354,8 +357,8 @@ class Keyspace:
 
     def tick(self) -> int:
         """Read the clock; returns Unix milliseconds."""
-        self.now = int(time.time() * 1000)
-        return self.now
+        self.now = now = int(_time() * 1000)
+        return now
 
     def propagate(self, db: int, *commands: list[bytes]) -> None:
         """Give these commands to the journals in place of the running one (none: nothing)."""

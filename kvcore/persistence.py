@@ -265,6 +265,15 @@ class Persistence:
         If it raises, nothing of the commit was taken: it is offered again, before any later one.
         """
 
+    @property
+    def sink(self) -> list[Batch] | None:
+        """A list that takes commits in the place of `append`, at its end; None if none does.
+
+        For a policy that would do no more in `append` than to keep the commit until `flush`: a
+        call for each write is most of what that costs. It is asked for at each commit.
+        """
+        return None
+
     def flush(self) -> Future[None] | None:
         """Make what was appended as durable as promised: None if it is, else a Future."""
         return None

@@ -52,6 +52,7 @@ COMPILED: Final = not __file__.endswith(".py")
 FORM: Final = "compiled" if COMPILED else "plain"  # as people are told
 
 MAX_LINE: Final = 64 * 1024
+MAX_PLAIN: Final = 256  # bytes of a line that are looked at one by one
 MAX_ARGS: Final = 2**31 - 1
 MAX_DIGITS: Final = 18  # below 2**62; no limit has more
 
@@ -62,11 +63,17 @@ UNAUTHENTICATED_BULK: Final = 16384
 
 STAR: Final = 42
 DOLLAR: Final = 36
+LF: Final = 10
+VTAB: Final = 11
+FORM_FEED: Final = 12
 CR: Final = 13
+DOUBLE: Final = 34
+SINGLE: Final = 39
 ZERO: Final = 48
+NINE: Final = 57
 MANY: Final = 12  # elements from which `_strings` is worth its fixed cost
 SHORT: Final = 1024  # elements of a reply that is joined at once,
-SMALL: Final = 16384  # and its bytes: pieces are references, a joined reply is a copy
+SMALL: Final = 16384  # and their bytes: pieces are references, a joined reply is a copy
 CRLF: Final = b"\r\n"
 TINY: Final = 512  # bytes of a piece that is not kept as it came
 
@@ -147,11 +154,11 @@ class Parser:
                     pos = self._parse(data, 0, commands, len(commands) + 1)
                 if not self._missing and pos < len(data) and data[pos] == STAR:
                     pos = _split(data, pos, commands)
-                if pos == len(data) and not self._held:
-                    self._rest = b""
-                    return commands
             if pos < len(data):
                 pos = self._parse(data, pos, commands, -1)
+            if pos == len(data) and not self._held:
+                self._rest = b""
+                return commands
             self._rest = data[pos:]
             if self.buffered() > self.max_buffer and not self.paused:
                 raise _violation("max query buffer length reached")
@@ -199,43 +206,47 @@ class Parser:
         """Parse from ``start`` until there are ``most`` commands; return where it stopped."""
         pos: i64 = start
         size: i64 = len(data)
+        line: i64
         stop: i64
         end: i64
         number: i64
-        digit: i64
+        byte: i64
         args = self._args
         missing: i64 = self._missing
-        most_args = MAX_ARGS if self.authenticated else UNAUTHENTICATED_ARGS
-        max_bulk = self.max_bulk if self.authenticated else min(self.max_bulk, UNAUTHENTICATED_BULK)
+        most_args: i64 = MAX_ARGS if self.authenticated else UNAUTHENTICATED_ARGS
+        max_bulk: i64 = self.max_bulk
+        if not self.authenticated and max_bulk > UNAUTHENTICATED_BULK:
+            max_bulk = UNAUTHENTICATED_BULK
         while pos < size:
-            start = pos
+            line = pos
             number = 0
             pos += 1
             stop = pos + MAX_DIGITS
             if stop > size:
                 stop = size
             while pos < stop:
-                digit = data[pos] - ZERO
-                if digit < 0 or digit > 9:
+                byte = data[pos]
+                if byte < ZERO or byte > NINE:
                     break
-                number = number * 10 + digit
+                number = number * 10 + byte - ZERO
                 pos += 1
+            byte = data[line]
             if (
-                data[start] != (DOLLAR if missing else STAR)
+                byte != (DOLLAR if missing else STAR)
                 or pos + 1 >= size
                 or data[pos] != CR
-                or pos == start + 1
-                or (pos > start + 2 and data[start + 1] == ZERO)
+                or pos == line + 1
+                or (pos > line + 2 and data[line + 1] == ZERO)
             ):
-                pos = self._unusual(data, start, missing > 0, commands)
+                pos = self._unusual(data, line, missing > 0, commands)
                 if pos < 0:
-                    pos = start
+                    pos = line
                     break
                 continue
             pos += 2
             if number > (max_bulk if missing else most_args):
                 self._exceed(number, missing > 0, commands)
-                pos = start
+                pos = line
                 break
             if missing == 0:
                 args = []
@@ -287,21 +298,48 @@ class Parser:
         return end + 2
 
     def _inline(self, data: bytes, start: int, commands: list[list[bytes]]) -> int:
+        if COMPILED:
+            end = _plain_line(data, start)
+            if end >= 0:
+                args = data[start:end].split()
+                if args:
+                    commands.append(args)
+                return end + 1
         end = data.find(b"\n", start, start + MAX_LINE + 1)
         if end < 0:
             if len(data) - start > MAX_LINE:
                 raise _violation("too big inline request")
             return -1
-        args = split_args(data[start:end].removesuffix(b"\r"))
-        if args is None:
+        words = split_args(data[start:end].removesuffix(b"\r"))
+        if words is None:
             raise _violation("unbalanced quotes in request")
-        if args:
-            commands.append(args)
+        if words:
+            commands.append(words)
         return end + 1
 
 
 def _violation(why: str) -> ProtocolError:
     return ProtocolError(f"Protocol error: {why}")
+
+
+def _plain_line(data: bytes, start: int) -> int:
+    """Where a short inline request ends that is but words between white space; -1 if it is not.
+
+    Compiled, this costs less than the searches of `split_args`. Only a word's start passes over
+    a vertical tab or a form feed, unlike `bytes.split`: what holds one is not for here.
+    """
+    pos: i64 = start
+    stop: i64 = min(len(data), start + MAX_PLAIN)
+    byte: i64
+    while pos < stop:
+        byte = data[pos]
+        if byte < ZERO:  # white space, quotes and NUL are
+            if byte == LF:
+                return pos
+            if byte in (DOUBLE, SINGLE, VTAB, FORM_FEED, 0):
+                return -1
+        pos += 1
+    return -1
 
 
 def _split(data: bytes, pos: int, commands: list[list[bytes]]) -> int:
@@ -355,7 +393,8 @@ def encode2(value: object, out: list[bytes]) -> None:
     if type(value) is bytes:
         size = len(value)
         if size < CACHED:
-            out.append(BULK[size] + value + CRLF)
+            # Compiled, the one is a single copy; the interpreter is quicker at the other.
+            out.append(b"%b%b\r\n" % (BULK[size], value) if COMPILED else BULK[size] + value + CRLF)
         else:
             out.append(b"$%d\r\n" % size)
             out.append(value)
@@ -377,7 +416,8 @@ def encode3(value: object, out: list[bytes]) -> None:
     if type(value) is bytes:
         size = len(value)
         if size < CACHED:
-            out.append(BULK[size] + value + CRLF)
+            # Compiled, the one is a single copy; the interpreter is quicker at the other.
+            out.append(b"%b%b\r\n" % (BULK[size], value) if COMPILED else BULK[size] + value + CRLF)
         else:
             out.append(b"$%d\r\n" % size)
             out.append(value)
@@ -416,7 +456,7 @@ def _elements(header: bytes, values: list[object], out: list[bytes], resp3: bool
         out.append(header + CRLF)
         return
     whole = len(values) <= SHORT
-    if not COMPILED and MANY < len(values) <= SHORT and _strings(header, values, out):
+    if MANY < len(values) <= SHORT and _strings(header, values, out):
         return
     pieces = [header]
     for value in values:
@@ -436,6 +476,9 @@ def _elements(header: bytes, values: list[object], out: list[bytes], resp3: bool
             text = format_double(value)
             pieces.append(NEXT_BULK[len(text)])
             pieces.append(text)
+        elif type(value) is str:
+            pieces.append(CRLF)
+            pieces.append((STATUS.get(value) or _line(b"+", value))[:-2])
         else:
             pieces.append(CRLF)
             if resp3:
@@ -455,14 +498,35 @@ def _elements(header: bytes, values: list[object], out: list[bytes], resp3: bool
 
 
 def _strings(header: bytes, values: list[object], out: list[bytes]) -> bool:
-    """`_elements` where all are short bytes, in a few steps that do much each: in the interpreter,
-    quicker for many. Returns False, and has done nothing, if they are not.
+    """`_elements` where all are short bytes, for many of them: the list of pieces does not grow.
+    Returns False, and has done nothing, if they are not.
+
+    In the interpreter it takes a few steps that do much each.
     """
     if type(values[0]) is not bytes:
         return False
-    strings: list[bytes] = values  # type: ignore[assignment]
-    pieces = [CRLF] * (2 * len(strings) + 2)
+    pieces = [CRLF] * (2 * len(values) + 2)
     pieces[0] = header
+    if COMPILED:
+        place: i64 = 1
+        size: i64
+        total: i64 = 0
+        for value in values:
+            if type(value) is not bytes:
+                return False
+            size = len(value)
+            if size >= CACHED:
+                return False
+            total += size
+            pieces[place] = NEXT_BULK[size]
+            pieces[place + 1] = value
+            place += 2
+        if total > SMALL:
+            out.extend(pieces)
+        else:
+            out.append(b"".join(pieces))
+        return True
+    strings: list[bytes] = values  # type: ignore[assignment]
     try:
         pieces[1:-1:2] = [NEXT_BULK[len(string)] for string in strings]
         pieces[2:-1:2] = strings
@@ -548,10 +612,16 @@ def _exact(value: object) -> object:
 
 
 def _flat_map(items: dict[object, object]) -> list[object]:
-    flat: list[object] = []
+    flat: list[object] = [None] * (2 * len(items))
+    if not COMPILED:
+        flat[::2] = items
+        flat[1::2] = items.values()
+        return flat
+    place: i64 = 0
     for key, value in items.items():
-        flat.append(key)
-        flat.append(value)
+        flat[place] = key
+        flat[place + 1] = value
+        place += 2
     return flat
 
 

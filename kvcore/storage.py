@@ -166,11 +166,10 @@ class LocalFile(File):
         self.size = os.fstat(self._fd).st_size
 
     def append(self, data: bytes) -> None:
-        view = memoryview(data)
-        while view:
-            done = os.write(self._fd, view)
+        while data:
+            done = os.write(self._fd, data)
             self.size += done
-            view = view[done:]
+            data = data[done:]  # empty, but where the disk is full or a signal came
 
     def sync(self) -> None:
         # fdatasync also flushes the size, which is all the metadata that reading back needs.

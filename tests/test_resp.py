@@ -148,6 +148,27 @@ def test_an_inline_line_of_64_kb_is_a_request() -> None:
     assert feed_all(Parser(), [b"x" * 65535 + b"\r\n"]) == [[b"x" * 65535]]
 
 
+@pytest.mark.parametrize(
+    ("line", "request_"),
+    [
+        (b"SET a 1\r\n", [b"SET", b"a", b"1"]),
+        (b"\t SET  a\t1 \n", [b"SET", b"a", b"1"]),
+        (b"SET a\rb 1\r\n", [b"SET", b"a", b"b", b"1"]),
+        (b"SET a\x0bb \x0c1\r\n", [b"SET", b"a\x0bb", b"1"]),
+        (b"SET 'a b' \"c\\n\"\r\n", [b"SET", b"a b", b"c\n"]),
+        (b"SET a\0 1\r\n", [b"SET", b"a"]),
+        (b"SET " + b"a" * 1000 + b" 'b c'\r\n", [b"SET", b"a" * 1000, b"b c"]),
+        (b"a " * 500 + b"\n", [b"a"] * 500),
+    ],
+)
+def test_an_inline_line_is_cut_at_white_space_outside_of_quotes(
+    line: bytes, request_: list[bytes]
+) -> None:
+    for place in (0, 1, len(line) // 2, len(line) - 1):
+        chunks = [line[:place], line[place:] + b"PING\r\n"]
+        assert feed_all(Parser(), chunks) == [request_, [b"PING"]]
+
+
 def test_a_bulk_has_at_most_max_bulk_bytes() -> None:
     parser = Parser()
     parser.max_bulk = 1024 * 1024

@@ -10,6 +10,7 @@ import pytest
 
 import kvcore
 from kvcore import Batch, CommandError, Persistence, PersistenceError, Store, plugins
+from kvcore.engine import SHELL
 
 load_policy = plugins.load_policy
 
@@ -88,6 +89,46 @@ def test_writes_are_refused_until_the_policy_works_again(tmp_path: Any, method: 
     store.set("d", 4)
     assert [argv[1] for argv in policy.taken] == [b"a", b"b", b"d"]
     assert policy.flushed == 3
+    store.close()
+
+
+class Keeping(Fragile):
+    """Keeps commits in ``kept``; they may be put there without it, if it says so."""
+
+    sink: list[Batch] | None = None
+    kept: list[Batch]
+
+    def start(self) -> None:
+        super().start()
+        self.kept = []
+
+    def append(self, batch: Batch) -> None:
+        super().append(batch)
+        self.kept.append(batch)
+
+
+def test_a_commit_goes_to_the_policys_sink_but_overtakes_none(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Any
+) -> None:
+    monkeypatch.setattr(plugins, "load_policy", lambda name: Keeping)
+    store, policy = open_fragile(tmp_path)
+    assert isinstance(policy, Keeping)
+    store.set("a", 1)
+    policy.fails = {"append"}
+    with pytest.raises(PersistenceError):
+        store.set("b", 2)
+    policy.sink = policy.kept
+    store.instance.engine.refuse_writes(None, SHELL)
+    store.set("c", 3)  # waits behind the one before
+    policy.fails = set()
+    store.tick()
+    policy.fails = {"append"}  # which nothing calls any more
+    store.set("d", 4)
+    assert [batch.commands[0][1][1] for batch in policy.kept] == [b"a", b"b", b"c", b"d"]
+    policy.sink = None
+    policy.fails = set()
+    store.set("e", 5)
+    assert policy.kept[-1].commands[0][1][1] == b"e"
     store.close()
 
 

@@ -8,7 +8,7 @@ from typing import Final
 import structlog
 
 from kvcore.admin.client import set_name
-from kvcore.command import Family, integer, wrong_arity
+from kvcore.command import Context, Family, integer, wrong_arity
 from kvcore.errors import SYNTAX, CommandError
 from kvcore.session import Session
 from kvcore.version import REDIS_VERSION
@@ -29,7 +29,7 @@ command = Family("connection")
 
 
 @command("PING", -1, "fast", complexity="O(1)")
-def ping(session: Session, argv: list[bytes]) -> object:
+def ping(ctx: Context, argv: list[bytes]) -> object:
     """Returns the server's liveliness response."""
     if len(argv) > 2:
         raise CommandError(wrong_arity("ping"))
@@ -37,18 +37,18 @@ def ping(session: Session, argv: list[bytes]) -> object:
 
 
 @command("ECHO", 2, "loading stale fast", complexity="O(1)")
-def echo(session: Session, argv: list[bytes]) -> object:
+def echo(ctx: Context, argv: list[bytes]) -> object:
     """Returns the given string."""
     return argv[1]
 
 
 @command("SELECT", 2, "loading stale fast", complexity="O(1)")
-def select(session: Session, argv: list[bytes]) -> object:
+def select(ctx: Context, argv: list[bytes]) -> object:
     """Changes the selected database."""
     index = integer(argv[1])
-    if not 0 <= index < len(session.keyspace.databases):
+    if not 0 <= index < len(ctx.keyspace.databases):
         raise CommandError("ERR DB index is out of range")
-    session.db = session.keyspace.databases[index]
+    ctx.db = ctx.keyspace.databases[index]
     return "OK"
 
 

@@ -11,7 +11,10 @@ and are asked only about bytes that cannot contain those.
 from __future__ import annotations
 
 import re
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from mypy_extensions import i64
 
 INT64_MIN: Final = -(2**63)
 INT64_MAX: Final = 2**63 - 1
@@ -67,7 +70,16 @@ def parse_float(text: bytes) -> float | None:
     Infinity has to be written as such: an overflow is refused, and so is an underflow to
     zero, NaN, and white space. Hexadecimal floats are taken.
     """
-    if text.isdigit() and len(text) < _EXACT_DIGITS:
+    if COMPILED and 0 < len(text) < _EXACT_DIGITS:
+        whole: i64 = 0
+        digit: i64
+        for digit in text:
+            if digit < _ZERO or digit > _NINE:
+                break
+            whole = whole * 10 + digit - _ZERO
+        else:
+            return float(whole)
+    elif text.isdigit() and len(text) < _EXACT_DIGITS:
         return float(text)
     if not text or text[0] <= 32 or text[-1] <= 32 or UNDERSCORE in text:
         return None

@@ -417,7 +417,7 @@ class Server:
         if self.instance.closed and not self._held:
             self.end_of_turn()  # replies that SHUTDOWN has made durable
         for connection in list(self.connections.values()):
-            connection.transport.close()
+            connection.close()
         await asyncio.sleep(0)
         for connection in list(self.connections.values()):
             connection.transport.abort()

@@ -44,6 +44,7 @@ class Connection:
     ``held``     pieces that wait for a commit to become durable
     ``awaited``  the reply that its client waits for, or waited for last
     ``ended``    the client sends nothing more, but may still read
+    ``closed``   the transport takes nothing more, because we closed it or it is gone
     """
 
     session: Session
@@ -57,6 +58,7 @@ class Connection:
         self.held = 0
         self.ended = False
         self.closing = False
+        self.closed = False
         self.awaited: Later | None = None
         self.over_soft_limit_since = 0.0
 
@@ -69,7 +71,7 @@ class Connection:
         if refusal:
             self.session.closing = True
             self.transport.write(refusal)
-            self.transport.close()
+            self.close()
 
     # In ---------------------------------------------------------------------------------------
 
@@ -111,7 +113,7 @@ class Connection:
         if session.blocked is not None and not self.closing:
             return
         if self.closing or (self.ended and not (session.waiting or session.out or self.held)):
-            self.transport.close()
+            self.close()
         elif self.full or self.held > MOST_HELD:
             return
         elif session.waiting:
@@ -153,8 +155,9 @@ class Connection:
 
     def send(self, out: list[bytes], close: bool) -> None:
         """Write replies that may leave now, and close behind them if ``close``."""
-        transport = self.transport
-        if transport.is_closing():
+        # Not `transport.is_closing`, which is a call for each reply: where a write has failed, and
+        # `connection_lost` is on its way, the transport drops what it is given.
+        if self.closed:
             return
         if close:
             self.closing = True
@@ -167,7 +170,7 @@ class Connection:
             self.backlog.extend(out)
             self._drain()
         elif size:
-            transport.write(out[0] if len(out) == 1 else b"".join(out))
+            self.transport.write(out[0] if len(out) == 1 else b"".join(out))
         if server.limited:
             self.check_limits(time.monotonic())
         if self.closing or self.ended or self.stopped:
@@ -229,13 +232,20 @@ class Connection:
 
     # The end ----------------------------------------------------------------------------------
 
+    def close(self) -> None:
+        """Close the connection behind what the transport has taken."""
+        self.closed = True
+        self.transport.close()
+
     def kill(self) -> None:
         """CLIENT KILL: drop the connection, whatever it still wanted."""
         self.session.closing = True
+        self.closed = True
         self.backlog.clear()
         self.transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
+        self.closed = True
         self.backlog.clear()
         self.server.forget(self)
 

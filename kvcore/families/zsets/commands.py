@@ -23,6 +23,7 @@ _MOST_REPEATED: Final = 1 << 24
 
 # Adding ---------------------------------------------------------------------------------------
 
+_NINE: Final = 57
 _NX: Final = 1
 _XX: Final = 2
 _GT: Final = 4
@@ -63,14 +64,8 @@ def zincrby(ctx: Context, argv: list[bytes]) -> object:
 
 def _add(ctx: Context, argv: list[bytes], options: int) -> object:
     """ZADD with these options and those of the request (which ZINCRBY reads too, as in Redis)."""
-    first = 2
     size = len(argv)
-    while first < size:
-        option = _ADD_OPTIONS.get(argv[first].upper())
-        if option is None:
-            break
-        options |= option
-        first += 1
+    first, options = _read_options(argv, options)
     if first == size or (size - first) % 2:
         raise CommandError(SYNTAX)
     if options:
@@ -117,6 +112,21 @@ def _add(ctx: Context, argv: list[bytes], options: int) -> object:
     if options & _INCR:
         return score
     return added + updated if options & _CH else added
+
+
+def _read_options(argv: list[bytes], options: int) -> tuple[int, int]:
+    """Where the first score stands, and these options with those before it."""
+    at = 2
+    while at < len(argv):
+        word = argv[at]
+        if word and word[0] <= _NINE:
+            break  # as most scores begin; every option begins with a letter
+        option = _ADD_OPTIONS.get(word.upper())
+        if option is None:
+            break
+        options |= option
+        at += 1
+    return at, options
 
 
 def _updates(members: list[bytes], scores: list[float]) -> int:

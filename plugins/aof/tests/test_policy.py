@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 import os
 import random
+import re
 import signal
 from concurrent.futures import Future
 from pathlib import Path
@@ -114,7 +115,10 @@ def test_timestamps_are_annotated_while_they_are_wanted(opener: Opener, tmp_path
     store.configure("aof-timestamp-enabled", "no")
     store.write("SET", "b", "1")
     assert incr(tmp_path) == annotated + request("SET", "b", "1")
-    assert opener.reopen(store).keys() == [b"a", b"b"]
+    store.configure("aof-timestamp-enabled", "yes")
+    store.write("SET", "c", "1")
+    assert re.search(rb"SET\r\n\$1\r\nb\r\n\$1\r\n1\r\n#TS:\d+\r\n\*3\r\n", incr(tmp_path))
+    assert opener.reopen(store).keys() == [b"a", b"b", b"c"]
 
 
 def make_slow(store: Opened, disk: Disk) -> None:

@@ -54,6 +54,7 @@ class AofPersistence(Persistence):
 
     name: ClassVar[str] = "aof"
     log: ClassVar[str] = "commands"
+    sink: list[Batch] | None = None  # the log's
 
     def __init__(self, host: Host) -> None:
         super().__init__(host)
@@ -92,6 +93,7 @@ class AofPersistence(Persistence):
     def _on_timestamps(self, value: object) -> None:
         if self._log is not None:
             self._log.annotate(bool(value))
+            self.sink = self._log.sink
 
     def _on_garbage(self, value: object) -> None:
         if self._log is not None and not value:
@@ -537,7 +539,7 @@ class AofPersistence(Persistence):
         self._end_rewrite()
         self.host.log.info("Calling fsync() on the AOF file.")
         self.settle()
-        self._log = None
+        self._log = self.sink = None
         log.close()
 
     def release(self) -> None:
@@ -545,6 +547,7 @@ class AofPersistence(Persistence):
         self._end_rewrite()
         if self._log is not None:
             log, self._log = self._log, None
+            self.sink = None
             self._folder.supersede()
             log.close()
         elif self._adopted:

@@ -67,6 +67,11 @@ class Log:
 
     # Writing ----------------------------------------------------------------------------------
 
+    @property
+    def sink(self) -> list[Batch] | None:
+        """What a commit may be put into without `append`; it is always the same list."""
+        return None if self.encoder.timestamps else self._commits
+
     def append(self, batch: Batch) -> None:
         if self.encoder.timestamps:
             self.encoder.add(batch, self._pending, int(time.time()))

@@ -93,6 +93,10 @@ class HybridPersistence(Persistence):
     def append(self, batch: Batch) -> None:
         self._aof.append(batch)
 
+    @property
+    def sink(self) -> list[Batch] | None:
+        return self._aof.sink
+
     def emptied(self) -> None:
         self._rdb.emptied()
 
