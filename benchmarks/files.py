@@ -15,7 +15,7 @@ import socket
 import statistics
 import tempfile
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from types import ModuleType
 from typing import NamedTuple
@@ -37,6 +37,10 @@ from servers import (
 )
 
 POLL_S = 0.02
+EMPTY_STARTS = 7
+
+
+Maker = Callable[..., BenchServer]
 
 
 class Cost(NamedTuple):
@@ -91,28 +95,34 @@ def write_files(folder: Path, commands: Iterable[Argv]) -> Files:
 
 def load_costs(options: Iterable[str], data: Path, keys: int, rounds: int) -> Cost:
     """Start from these files, less the start of an empty server."""
-    empty = {make.__name__: start(make, options, None, 0) for make in (redis_server, kvcore_server)}
+    makers = (redis_server, kvcore_server)
+    runs = [start_both(turn, options, None, 0) for turn in range(EMPTY_STARTS)]
+    # Of each server and each clock a median: one start that was disturbed must not count for all.
+    empty = {
+        make: [statistics.median(clock) for clock in zip(*(run[make] for run in runs))]
+        for make in makers
+    }
     cpu: list[Pair] = []
     wall: list[Pair] = []
     for turn in range(rounds):
-        seconds = {}
-        for make in (redis_server, kvcore_server)[:: -1 if turn % 2 else 1]:
-            name = make.__name__
-            spent = start(make, options, data, keys)
-            seconds[name] = [max(1e-6, a - b) for a, b in zip(spent, empty[name])]
+        spent = start_both(turn, options, data, keys)
         for kind, pairs in enumerate((cpu, wall)):
-            other, own = seconds["redis_server"][kind], seconds["kvcore_server"][kind]
+            other, own = (max(1e-6, spent[make][kind] - empty[make][kind]) for make in makers)
             pairs.append(Pair(own / other, other, own))
     return Cost(median_pair(cpu), median_pair(wall))
 
 
-def start(
-    make: object, options: Iterable[str], data: Path | None, keys: int
-) -> tuple[float, float]:
+def start_both(
+    turn: int, options: Iterable[str], data: Path | None, keys: int
+) -> dict[Maker, tuple[float, float]]:
+    """`start` each of the two; who goes first alternates."""
+    makers = (redis_server, kvcore_server)[:: -1 if turn % 2 else 1]
+    return {make: start(make, options, data, keys) for make in makers}
+
+
+def start(make: Maker, options: Iterable[str], data: Path | None, keys: int) -> tuple[float, float]:
     """CPU and wall seconds until the server answers."""
-    assert callable(make)
     with make(*options, data=data) as server:
-        assert isinstance(server, BenchServer)
         spent = server.cpu()
         found = server.client().dbsize()
         if found != keys:
