@@ -38,6 +38,7 @@ HOT = [
     "kvcore/admin/connection.py",
     "kvcore/admin/transactions.py",
 ]
+COLD = ("__init__.py", "pieces.py")
 
 # The build's environment holds none of our dependencies: their types are Any, and what plain
 # modules make of them (attrs' classes) is for the linter's environment to check.
@@ -61,7 +62,7 @@ def extensions(forced: bool) -> list[object]:
         if forced:
             raise
         return []
-    files = [file for pattern in HOT for file in sorted(glob(pattern)) if "__init__" not in file]
+    files = [file for pattern in HOT for file in sorted(glob(pattern)) if not file.endswith(COLD)]
     try:
         made = list(
             mypycify(

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from kvcore.codec.output import Output
 from kvcore.resp import encode_request
 
 MULTI: Final = b"*1\r\n$5\r\nMULTI\r\n"
@@ -53,7 +54,7 @@ class Encoder:
         self.db = -1
         self._second = 0
 
-    def add_all(self, batches: list[Batch], out: list[bytes], second: int) -> None:
+    def add_all(self, batches: list[Batch], out: Output, second: int) -> None:
         """Append the pieces of these commits, made in that Unix second, and take them from their
         list. If one of them raises, it and those behind it stay."""
         done = 0
@@ -64,28 +65,28 @@ class Encoder:
         finally:
             del batches[:done]
 
-    def add(self, batch: Batch, out: list[bytes], second: int) -> None:
+    def add(self, batch: Batch, out: Output, second: int) -> None:
         """Append the pieces of one commit made in that Unix second: all of them, or none."""
-        mark = len(out)
+        mark = out.length()
         db = self.db
         try:
             if self.timestamps and second != self._second:
-                out.append(b"#TS:%d\r\n" % second)
+                out.write(b"#TS:%d\r\n" % second)
                 self._second = second
             commands = batch.commands
             if len(commands) == 1:
                 self._add(commands[0], out)
             elif commands:
-                out.append(MULTI)
+                out.write(MULTI)
                 for command in commands:
                     self._add(command, out)
-                out.append(EXEC)
+                out.write(EXEC)
         except BaseException:
-            del out[mark:]
+            out.cut(mark)
             self.db = db
             raise
 
-    def _add(self, command: tuple[int, list[bytes]], out: list[bytes]) -> None:
+    def _add(self, command: tuple[int, list[bytes]], out: Output) -> None:
         db, argv = command
         if db != self.db:
             encode_request([b"SELECT", b"%d" % db], out)

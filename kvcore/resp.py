@@ -29,10 +29,10 @@ code. The interpreter is quicker at few calls that do much each, so when this mo
 compiled, `_split` takes the usual stream of short arguments first, and leaves what is odd,
 long or incomplete to the loop. It only accepts what the loop would, so results are the same.
 
-**Out.** `encode2` and `encode3` append the pieces of one reply to a list that the caller joins
-once. Every value ends with a piece that ends in CRLF; within an array that CRLF belongs to the
-header of the next element, which saves a piece per element. A reply is one line or a counted
-bulk, so the text of an error or a status must not hold CR or LF (CVE-2025-67733).
+**Out.** `encode2` and `encode3` write the pieces of one reply to an `Output`. Within an array the
+CRLF that ends an element belongs to the header of the next one, which saves a piece per element. A
+reply is one line or a counted bulk, so the text of an error or a status must not hold CR or LF
+(CVE-2025-67733).
 """
 
 from __future__ import annotations
@@ -41,6 +41,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Final
 
 from kvcore.codec.numbers import format_double
+from kvcore.codec.output import Output
 from kvcore.config.grammar import split_args
 from kvcore.errors import CommandError, ProtocolError
 from kvcore.reply import NIL_ARRAY, OK, QUEUED, LongDouble, PairMap, Pairs, Push, Verbatim
@@ -385,148 +386,125 @@ def _printable(byte: int) -> str:
     return chr(byte) if 32 <= byte < 127 else " "
 
 
-def encode2(value: object, out: list[bytes]) -> None:
-    """Append a reply in RESP2. The form of a list of bytes is also that of a request.
+def encode2(value: object, out: Output) -> None:
+    """Write a reply in RESP2. The form of a list of bytes is also that of a request.
 
     Raises TypeError for a value that is no reply; ``out`` may then hold a part of it.
     """
     if type(value) is bytes:
-        size = len(value)
-        if size < CACHED:
-            # Compiled, the one is a single copy; the interpreter is quicker at the other.
-            out.append(b"%b%b\r\n" % (BULK[size], value) if COMPILED else BULK[size] + value + CRLF)
+        if COMPILED or len(value) >= CACHED:
+            _bulk(value, out)
         else:
-            out.append(b"$%d\r\n" % size)
-            out.append(value)
-            out.append(CRLF)
+            out.write(BULK[len(value)] + value + CRLF)
     elif type(value) is int:
-        out.append(INTEGER[value] if 0 <= value < CACHED else b":%d\r\n" % value)
+        out.write(INTEGER[value] if 0 <= value < CACHED else b":%d\r\n" % value)
     elif value is None:
-        out.append(b"$-1\r\n")
+        out.write(b"$-1\r\n")
     elif type(value) is str:
-        out.append(STATUS.get(value) or _line(b"+", value))
+        out.write(STATUS.get(value) or _line(b"+", value))
     elif type(value) is list:
-        _elements(b"*%d" % len(value), value, out, False)
+        _aggregate(b"*%d" % len(value), value, out, False)
     else:
         _encode2_other(value, out)
 
 
-def encode3(value: object, out: list[bytes]) -> None:
-    """Append a reply in RESP3. Raises as `encode2` does."""
+def encode3(value: object, out: Output) -> None:
+    """Write a reply in RESP3. Raises as `encode2` does."""
     if type(value) is bytes:
-        size = len(value)
-        if size < CACHED:
-            # Compiled, the one is a single copy; the interpreter is quicker at the other.
-            out.append(b"%b%b\r\n" % (BULK[size], value) if COMPILED else BULK[size] + value + CRLF)
+        if COMPILED or len(value) >= CACHED:
+            _bulk(value, out)
         else:
-            out.append(b"$%d\r\n" % size)
-            out.append(value)
-            out.append(CRLF)
+            out.write(BULK[len(value)] + value + CRLF)
     elif type(value) is int:
-        out.append(INTEGER[value] if 0 <= value < CACHED else b":%d\r\n" % value)
+        out.write(INTEGER[value] if 0 <= value < CACHED else b":%d\r\n" % value)
     elif value is None:
-        out.append(b"_\r\n")
+        out.write(b"_\r\n")
     elif type(value) is str:
-        out.append(STATUS.get(value) or _line(b"+", value))
+        out.write(STATUS.get(value) or _line(b"+", value))
     elif type(value) is list:
-        _elements(b"*%d" % len(value), value, out, True)
+        _aggregate(b"*%d" % len(value), value, out, True)
     else:
         _encode3_other(value, out)
 
 
-def encode_request(argv: list[bytes], out: list[bytes]) -> None:
-    """Append the pieces of one request, multibulk, in more of them than a reply would have: for
-    whoever joins many. Raises TypeError for an argument that is not bytes."""
+def encode_request(argv: list[bytes], out: Output) -> None:
+    """Write one request, multibulk, in more pieces than a reply would have: for whoever joins many.
+    Raises TypeError for an argument that is not bytes."""
     count = len(argv)
-    out.append(COUNT[count] if count < CACHED else b"*%d" % count)
+    out.write(COUNT[count] if count < CACHED else b"*%d" % count)
     for arg in argv:
         size = len(arg)
-        out.append(NEXT_BULK[size] if size < CACHED else b"\r\n$%d\r\n" % size)
-        out.append(arg)
-    out.append(CRLF)
+        out.write(NEXT_BULK[size] if size < CACHED else b"\r\n$%d\r\n" % size)
+        out.write(arg)
+    out.write(CRLF)
 
 
-def _elements(header: bytes, values: list[object], out: list[bytes], resp3: bool) -> None:
-    """An aggregate. ``header`` comes without its CRLF: each element is opened by the one before.
+def _bulk(value: bytes, out: Output) -> None:
+    size = len(value)
+    out.write(BULK[size] if size < CACHED else b"$%d\r\n" % size)
+    out.write(value)
+    out.write(CRLF)
 
-    A short one becomes a single piece, so that what is done to each piece on its way to the
-    socket is done once. A long one, or one with a long element, stays in pieces: it is not copied.
+
+def _aggregate(header: bytes, values: list[object], out: Output, resp3: bool) -> None:
+    """A header, which comes without its CRLF, and the elements.
+
+    Uncompiled, a short one becomes a single piece, so that what is done to each piece on its way to
+    the socket is done once. A long one stays in pieces: it is not copied.
     """
     if not values:
-        out.append(header + CRLF)
-        return
-    whole = len(values) <= SHORT
-    if MANY < len(values) <= SHORT and _strings(header, values, out):
-        return
-    pieces = [header]
+        out.write(header + CRLF)
+    elif COMPILED:
+        _elements(header, values, out, resp3)
+    elif not (MANY < len(values) <= SHORT and _strings(header, values, out)):
+        pieces = Output()
+        _elements(header, values, pieces, resp3)
+        if len(values) <= SHORT and pieces.size <= SMALL:
+            out.write(b"".join(pieces.take()))
+        else:
+            for piece in pieces.take():
+                out.write(piece)
+
+
+def _elements(header: bytes, values: list[object], out: Output, resp3: bool) -> None:
+    out.write(header)
+    due = True  # the CRLF of what was written last
     for value in values:
         if type(value) is bytes:
             size = len(value)
-            if size < CACHED:
-                pieces.append(NEXT_BULK[size])
+            if not due:
+                out.write(BULK[size] if size < CACHED else b"$%d\r\n" % size)
             else:
-                pieces.append(b"\r\n$%d\r\n" % size)
-                whole = False
-            pieces.append(value)
-        elif type(value) is int:
-            pieces.append(b"\r\n:%d" % value)
-        elif value is None:
-            pieces.append(b"\r\n_" if resp3 else b"\r\n$-1")
-        elif type(value) is float and not resp3:
-            text = format_double(value)
-            pieces.append(NEXT_BULK[len(text)])
-            pieces.append(text)
-        elif type(value) is str:
-            pieces.append(CRLF)
-            pieces.append((STATUS.get(value) or _line(b"+", value))[:-2])
+                out.write(NEXT_BULK[size] if size < CACHED else b"\r\n$%d\r\n" % size)
+            out.write(value)
+            due = True
         else:
-            pieces.append(CRLF)
-            if resp3:
-                encode3(value, pieces)
+            if due:
+                out.write(CRLF)
+            if type(value) is float and not resp3:
+                text = format_double(value)
+                out.write(BULK[len(text)])
+                out.write(text)
+                due = True
             else:
-                encode2(value, pieces)
-            # Ends in CRLF, as every value does: that of the next element.
-            pieces[-1] = pieces[-1][:-2]
-            whole = False
-    pieces.append(CRLF)
-    if whole:
-        joined = b"".join(pieces)
-        if len(joined) <= SMALL:
-            out.append(joined)
-            return
-    out.extend(pieces)
+                if resp3:
+                    encode3(value, out)
+                else:
+                    encode2(value, out)
+                due = False
+    if due:
+        out.write(CRLF)
 
 
-def _strings(header: bytes, values: list[object], out: list[bytes]) -> bool:
-    """`_elements` where all are short bytes, for many of them: the list of pieces does not grow.
-    Returns False, and has done nothing, if they are not.
-
-    In the interpreter it takes a few steps that do much each.
+def _strings(header: bytes, values: list[object], out: Output) -> bool:
+    """`_elements` where all are short bytes, for many of them, in a few steps that do much each:
+    the interpreter's way. Returns False, and has done nothing, if they are not.
     """
     if type(values[0]) is not bytes:
         return False
-    pieces = [CRLF] * (2 * len(values) + 2)
-    pieces[0] = header
-    if COMPILED:
-        place: i64 = 1
-        size: i64
-        total: i64 = 0
-        for value in values:
-            if type(value) is not bytes:
-                return False
-            size = len(value)
-            if size >= CACHED:
-                return False
-            total += size
-            pieces[place] = NEXT_BULK[size]
-            pieces[place + 1] = value
-            place += 2
-        if total > SMALL:
-            out.extend(pieces)
-        else:
-            out.append(b"".join(pieces))
-        return True
     strings: list[bytes] = values  # type: ignore[assignment]
+    pieces = [CRLF] * (2 * len(strings) + 2)
+    pieces[0] = header
     try:
         pieces[1:-1:2] = [NEXT_BULK[len(string)] for string in strings]
         pieces[2:-1:2] = strings
@@ -534,59 +512,60 @@ def _strings(header: bytes, values: list[object], out: list[bytes]) -> bool:
     except (TypeError, IndexError):
         return False
     if len(joined) <= SMALL:
-        out.append(joined)
+        out.write(joined)
     else:
-        out.extend(pieces)
+        for piece in pieces:
+            out.write(piece)
     return True
 
 
-def _encode2_other(value: object, out: list[bytes]) -> None:
+def _encode2_other(value: object, out: Output) -> None:
     if isinstance(value, bool):
-        out.append(b":1\r\n" if value else b":0\r\n")
+        out.write(b":1\r\n" if value else b":0\r\n")
     elif isinstance(value, LongDouble):
         encode2(_decimals(value), out)
     elif isinstance(value, float):
         encode2(format_double(value), out)
     elif isinstance(value, PairMap):
-        _elements(b"*%d" % len(value), list(value.items()), out, False)
+        _aggregate(b"*%d" % len(value), list(value.items()), out, False)
     elif isinstance(value, dict):
-        _elements(b"*%d" % (2 * len(value)), _flat_map(value), out, False)
+        _aggregate(b"*%d" % (2 * len(value)), _flat_map(value), out, False)
     elif isinstance(value, Pairs):
-        _elements(b"*%d" % (2 * len(value)), _flat(value), out, False)
+        _aggregate(b"*%d" % (2 * len(value)), _flat(value), out, False)
     elif isinstance(value, (list, tuple, set, frozenset)):
-        _elements(b"*%d" % len(value), list(value), out, False)
+        _aggregate(b"*%d" % len(value), list(value), out, False)
     elif value is NIL_ARRAY:
-        out.append(b"*-1\r\n")
+        out.write(b"*-1\r\n")
     elif isinstance(value, CommandError):
-        out.append(_line(b"-", str(value).rstrip("\r\n")))
+        out.write(_line(b"-", str(value).rstrip("\r\n")))
     else:
         encode2(_exact(value), out)
 
 
-def _encode3_other(value: object, out: list[bytes]) -> None:
+def _encode3_other(value: object, out: Output) -> None:
     if isinstance(value, bool):
-        out.append(b"#t\r\n" if value else b"#f\r\n")
+        out.write(b"#t\r\n" if value else b"#f\r\n")
     elif isinstance(value, LongDouble):
-        out.append(b",%b\r\n" % _decimals(value))
+        out.write(b",%b\r\n" % _decimals(value))
     elif isinstance(value, float):
-        out.append(b",%b\r\n" % format_double(value))
+        out.write(b",%b\r\n" % format_double(value))
     elif isinstance(value, dict):
-        _elements(b"%%%d" % len(value), _flat_map(value), out, True)
+        _aggregate(b"%%%d" % len(value), _flat_map(value), out, True)
     elif isinstance(value, Push):
-        _elements(b">%d" % len(value), list(value), out, True)
+        _aggregate(b">%d" % len(value), list(value), out, True)
     elif isinstance(value, (list, tuple)):
-        _elements(b"*%d" % len(value), list(value), out, True)
+        _aggregate(b"*%d" % len(value), list(value), out, True)
     elif isinstance(value, (set, frozenset)):
-        _elements(b"~%d" % len(value), list(value), out, True)
+        _aggregate(b"~%d" % len(value), list(value), out, True)
     elif value is NIL_ARRAY:
-        out.append(b"_\r\n")
+        out.write(b"_\r\n")
     elif isinstance(value, Verbatim):
         text = bytes(value)
-        out.append(b"=%d\r\n%b:" % (len(text) + 4, value.format.encode()))
-        out.append(text)
-        out.append(CRLF)
+        out.write(b"=%d\r\n%b:" % (len(text) + 4, value.format.encode()))
+        out.write(text)
+        out.write(CRLF)
     elif isinstance(value, CommandError):
-        out.append(_line(b"-", str(value).rstrip("\r\n")))
+        out.write(_line(b"-", str(value).rstrip("\r\n")))
     else:
         encode3(_exact(value), out)
 
@@ -657,6 +636,6 @@ def pack(args: Iterable[bytes | str | int | float]) -> bytes:
             request.append(b"%d" % arg)
         else:
             request.append(repr(float(arg)).encode())
-    out: list[bytes] = []
-    _elements(b"*%d" % len(request), request, out, False)
-    return b"".join(out)
+    out = Output()
+    _aggregate(b"*%d" % len(request), request, out, False)
+    return b"".join(out.take())

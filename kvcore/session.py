@@ -13,6 +13,7 @@ from typing import Final
 
 import structlog
 
+from kvcore.codec.output import Output
 from kvcore.command import (
     NEEDS_AUTH,
     NEEDS_DATA,
@@ -34,8 +35,8 @@ from kvcore.resp import COMPILED, Parser, encode2, encode3
 NOAUTH: Final = "NOAUTH Authentication required."
 IS_LOADING: Final = "LOADING Redis is loading the dataset in memory"
 NOT_IN_MULTI: Final = "ERR Command not allowed inside a transaction"
-# After so many pieces of replies a client's further commands wait until those have left.
-MOST_PIECES: Final = 8192
+# After so much of replies a client's further commands wait until that has left.
+FULL: Final = 4 << 20 if COMPILED else 8192  # bytes or pieces: see `Output.length`
 # What a web browser sends first that is made to talk to us (cross protocol scripting).
 CROSS_PROTOCOL: Final = (b"post", b"host:")
 
@@ -70,7 +71,7 @@ class Session(Context):
     command: Command | None
     protocol: int
     parser: Parser
-    out: list[bytes]
+    out: Output
     waiting: list[list[bytes]]
     blocked: Later | None
     gate: int
@@ -100,7 +101,7 @@ class Session(Context):
         self.lib_name = b""
         self.lib_ver = b""
         self.parser = Parser()
-        self.out = []
+        self.out = Output()
         self.waiting = []
         self.blocked = None
         self.watcher = Watcher()
@@ -153,7 +154,7 @@ class Session(Context):
             and not self.waiting
             and self.blocked is None
         ):
-            self.out.append(b"-ERR " + parser.error.encode("latin-1") + b"\r\n")
+            self.out.write(b"-ERR " + parser.error.encode("latin-1") + b"\r\n")
             self.closing = True
 
     def _run(self, commands: list[list[bytes]]) -> None:
@@ -169,8 +170,8 @@ class Session(Context):
         observed = bool(engine.before)
         engine.processed += len(commands)
         for argv in commands:
-            begin = len(out)
-            if begin > MOST_PIECES:
+            begin = out.length()
+            if begin > FULL:
                 self.waiting.append(argv)
                 engine.processed -= 1
                 continue
@@ -203,7 +204,7 @@ class Session(Context):
                 else:
                     encode3(reply, out)
             except Exception as error:
-                del out[begin:]
+                out.cut(begin)
                 if isinstance(reply, Later):
                     self._block(reply, commands, argv)
                     return
@@ -235,10 +236,8 @@ class Session(Context):
             encode3(reply, self.out)
 
     def take(self) -> list[bytes]:
-        """The encoded replies so far, in pieces; a new list begins."""
-        out = self.out
-        self.out = []
-        return out
+        """The encoded replies so far, in pieces."""
+        return self.out.take()
 
     # One command ------------------------------------------------------------------------------
 

@@ -37,6 +37,7 @@ from typing import IO, Any, Final, Literal, get_args
 import attrs
 
 import kvcore
+from kvcore.codec.output import Output
 from kvcore.cold import pack_all
 from kvcore.config.grammar import quote_if_needed, split_args
 from kvcore.errors import CommandError
@@ -225,9 +226,9 @@ def run_embedded(
             value = store.execute(*step.argv)
         except CommandError as error:
             value = error
-        written: list[bytes] = []
+        written = Output()
         encode3(value, written)
-        replies.append(read_reply(io.BytesIO(b"".join(written))))
+        replies.append(read_reply(io.BytesIO(b"".join(written.take()))))
     return replies
 
 

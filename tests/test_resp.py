@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from kvcore.codec.output import Output
 from kvcore.errors import CommandError
 from kvcore.reply import NIL_ARRAY, OK, QUEUED, LongDouble, PairMap, Pairs, Push, Verbatim, plain
 from kvcore.resp import Parser, encode2, encode3, pack
@@ -302,15 +303,15 @@ def test_a_pause_ends_in_an_error_if_no_auth_came() -> None:
 
 
 def wire2(value: object) -> bytes:
-    out: list[bytes] = []
+    out = Output()
     encode2(value, out)
-    return b"".join(out)
+    return b"".join(out.take())
 
 
 def wire3(value: object) -> bytes:
-    out: list[bytes] = []
+    out = Output()
     encode3(value, out)
-    return b"".join(out)
+    return b"".join(out.take())
 
 
 def read(wire: bytes) -> object:

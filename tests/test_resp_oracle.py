@@ -11,6 +11,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from kvcore.codec.output import Output
 from kvcore.errors import WRONG_TYPE, CommandError
 from kvcore.reply import NIL_ARRAY, OK, QUEUED, LongDouble, PairMap, Pairs, Push, Verbatim
 from kvcore.resp import Parser, encode2, encode3, pack
@@ -313,9 +314,9 @@ def test_a_message_of_a_channel(filled: RedisServer) -> None:
 
 
 def encoded(value: object, protocol: int) -> bytes:
-    out: list[bytes] = []
+    out = Output()
     (encode2 if protocol == 2 else encode3)(value, out)
-    return b"".join(out)
+    return b"".join(out.take())
 
 
 def asked(

@@ -199,7 +199,7 @@ def describe(session: Session) -> bytes:
     now = time.time()
     running = session.command
     queued = session.queue
-    waiting, unsent = sum(map(len, session.out)), session.unsent()
+    waiting, unsent = session.out.size, session.unsent()
     multi_mem = sum(sum(map(len, argv)) for _, argv in queued or ())
     received = session.parser.buffered()
     facts = (

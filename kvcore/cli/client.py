@@ -8,6 +8,7 @@ from typing import Any, BinaryIO, Final
 from urllib.parse import unquote, urlsplit
 
 from kvcore.cli.terminal import Unreadable
+from kvcore.codec.output import Output
 from kvcore.resp import encode2
 
 DEFAULT_PORT: Final = 6379
@@ -63,11 +64,11 @@ class Connection:
 
     def ask_all(self, requests: list[list[bytes]]) -> list[Any]:
         """The replies to several requests; an error reply is a `Refused` among them."""
-        out: list[bytes] = []
+        out = Output()
         for argv in requests:
             encode2(argv, out)
         try:
-            self._socket.sendall(b"".join(out))
+            self._socket.sendall(b"".join(out.take()))
             return [self._reply() for _ in requests]
         except OSError as error:
             raise Unreadable(f"the connection to {self.name} broke: {error}") from error

@@ -282,7 +282,7 @@ class Server:
             return
         replies = [(c, c.session.take(), c.session.closing) for c in pending]
         for connection, out, _ in replies:
-            connection.hold(len(out))
+            connection.hold(out)
         self._held.append((durable, replies))
         if durable is not None:
             durable.add_done_callback(self._durable)
@@ -306,7 +306,7 @@ class Server:
                     return
             self._held.popleft()
             for connection, out, close in replies:
-                connection.release(len(out))
+                connection.release(out)
                 connection.send(out, close)
 
     # Time -------------------------------------------------------------------------------------

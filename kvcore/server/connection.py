@@ -2,7 +2,7 @@
 
 A client that does not read its replies is not read from either, so its output stays bounded: the
 transport holds a block or two, ``backlog`` the rest of what one turn of the loop can make (see
-`kvcore.session.MOST_PIECES`), as references to the values, not as copies of them.
+`kvcore.session.FULL`), large values as references, not as copies.
 ``client-output-buffer-limit`` closes it earlier, if configured.
 """
 
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
 BLOCK: Final = 256 * 1024
 """Bytes that are joined and given to the transport at a time."""
-MOST_HELD: Final = 65536
-"""Pieces of replies that may wait for the disk before the client has to wait as well."""
+MOST_HELD: Final = 4 << 20
+"""Bytes of replies that may wait for the disk before the client has to wait as well."""
 
 log = structlog.get_logger("kvcore")
 
@@ -41,7 +41,7 @@ class Connection:
     ``backlog``  pieces of replies that wait for the transport
     ``full``     the transport holds more than it likes
     ``stopped``  the client is not read from
-    ``held``     pieces that wait for a commit to become durable
+    ``held``     bytes that wait for a commit to become durable
     ``awaited``  the reply that its client waits for, or waited for last
     ``ended``    the client sends nothing more, but may still read
     ``closed``   the transport takes nothing more, because we closed it or it is gone
@@ -140,16 +140,16 @@ class Connection:
 
     # Out --------------------------------------------------------------------------------------
 
-    def hold(self, pieces: int) -> None:
-        """So many more pieces wait for a commit to become durable."""
-        self.held += pieces
+    def hold(self, out: list[bytes]) -> None:
+        """These replies wait for a commit to become durable."""
+        self.held += size_of(out)
         if self.held > MOST_HELD and not self.transport.is_closing():
             self._stop_reading()
 
-    def release(self, pieces: int) -> None:
-        """So many pieces no longer wait; `send` follows."""
+    def release(self, out: list[bytes]) -> None:
+        """They wait no longer; `send` follows."""
         was_stopped = self.held > MOST_HELD
-        self.held -= pieces
+        self.held -= size_of(out)
         if was_stopped:
             self.server.loop.call_soon(self.proceed)
 

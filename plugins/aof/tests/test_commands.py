@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from kvcore.codec.output import Output
 from kvcore.commits import Batch, Encoder
 from kvcore.errors import CorruptData
 from kvcore.persistence import Loader
@@ -32,10 +33,10 @@ class Recorder(Loader):
 def encode(commits: list[Commit], *, timestamps: bool = False) -> bytes:
     encoder = Encoder()
     encoder.timestamps = timestamps
-    out: list[bytes] = []
+    out = Output()
     for second, commit in enumerate(commits):
         encoder.add(Batch(commit, []), out, second // 2)
-    return b"".join(out)
+    return b"".join(out.take())
 
 
 def replay(text: bytes, chunk: int = CHUNK) -> tuple[Commit, int, str]:
@@ -244,12 +245,12 @@ def test_annotations_are_skipped_unless_torn() -> None:
 
 def test_a_commit_that_cannot_be_written_leaves_no_trace() -> None:
     encoder = Encoder()
-    out: list[bytes] = []
+    out = Output()
     encoder.add(Batch([(0, [b"A"])], []), out, 0)
-    before = list(out)
+    before = out.size
     broken: Commit = [(1, [b"B"]), (1, [object()])]  # type: ignore[list-item]
     with pytest.raises(TypeError):
         encoder.add(Batch(broken, []), out, 0)
-    assert out == before
+    assert out.size == before
     encoder.add(Batch([(0, [b"C"])], []), out, 0)
-    assert replay(b"".join(out))[0] == [(0, [b"A"]), (0, [b"C"])]
+    assert replay(b"".join(out.take()))[0] == [(0, [b"A"]), (0, [b"C"])]

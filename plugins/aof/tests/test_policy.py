@@ -11,6 +11,7 @@ import os
 import random
 import re
 import signal
+import time
 from concurrent.futures import Future
 from pathlib import Path
 
@@ -116,6 +117,9 @@ def test_timestamps_are_annotated_while_they_are_wanted(opener: Opener, tmp_path
     store.write("SET", "b", "1")
     assert incr(tmp_path) == annotated + request("SET", "b", "1")
     store.configure("aof-timestamp-enabled", "yes")
+    second = int(time.time())
+    while int(time.time()) == second:
+        time.sleep(0.05)
     store.write("SET", "c", "1")
     assert re.search(rb"SET\r\n\$1\r\nb\r\n\$1\r\n1\r\n#TS:\d+\r\n\*3\r\n", incr(tmp_path))
     assert opener.reopen(store).keys() == [b"a", b"b", b"c"]

@@ -10,11 +10,12 @@ import time
 from collections.abc import Callable
 from typing import BinaryIO, Final, cast
 
+from kvcore.codec.output import Output
 from kvcore.codec.rdb import Reader
 from kvcore.config import Config
 from kvcore.errors import CorruptData
 from kvcore.persistence import Loader, View
-from kvcore.resp import encode2
+from kvcore.resp import encode_request
 from kvcore.storage import File
 from kvcore_aof.commands import Replayer
 from kvcore_rdb import format
@@ -77,24 +78,23 @@ def _write_commands(
     view: View, write: Callable[[bytes], None], progress: Callable[[int], None]
 ) -> None:
     types = view.types
-    out: list[bytes] = []
+    out = Output()
     size = done = 0
     for db, _, _ in view.databases():
-        encode2([b"SELECT", b"%d" % db], out)
+        encode_request([b"SELECT", b"%d" % db], out)
         for key, value, expiry in view.entries(db):
             for argv in types.of(value).rewrite(key, value):
-                encode2(argv, out)
+                encode_request(argv, out)
                 size += sum(map(len, argv))
                 if size >= WRITE_BYTES:
-                    write(b"".join(out))
-                    out.clear()
+                    write(b"".join(out.take()))
                     size = 0
             if expiry >= 0:
-                encode2([b"PEXPIREAT", key, b"%d" % expiry], out)
+                encode_request([b"PEXPIREAT", key, b"%d" % expiry], out)
             done += 1
             if not done % REPORT_KEYS:
                 progress(done)
-    write(b"".join(out))
+    write(b"".join(out.take()))
     progress(done)
 
 

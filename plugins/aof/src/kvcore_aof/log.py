@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from typing import Any, Final
 
+from kvcore.codec.output import Output
 from kvcore.commits import Batch, Encoder
 from kvcore.storage import File
 from kvcore_aof.folder import Folder
@@ -42,7 +43,8 @@ class Log:
         self.file = file
         self.before = sum(folder.size(part) for part in manifest.parts) - file.size
         self._pending: list[bytes] = []
-        self._commits: list[Batch] = []  # those behind ``_pending``, not text yet
+        self._text = Output()  # behind it
+        self._commits: list[Batch] = []  # behind that, not text yet
         self.encoder = Encoder()
         self.syncer = Syncer(folder.distrust)
         # What a process wrote that was killed may be nowhere but in memory yet.
@@ -61,8 +63,8 @@ class Log:
     @property
     def pending(self) -> list[bytes]:
         """Pieces of text that are not written yet."""
-        if self._commits:
-            self._encode()
+        self._encode()
+        self._pending += self._text.take()
         return self._pending
 
     # Writing ----------------------------------------------------------------------------------
@@ -74,7 +76,7 @@ class Log:
 
     def append(self, batch: Batch) -> None:
         if self.encoder.timestamps:
-            self.encoder.add(batch, self._pending, int(time.time()))
+            self.encoder.add(batch, self._text, int(time.time()))
         else:
             self._commits.append(batch)  # many become text in one go
 
@@ -89,7 +91,7 @@ class Log:
         self.encoder.reset()
 
     def _encode(self) -> None:
-        self.encoder.add_all(self._commits, self._pending, 0)
+        self.encoder.add_all(self._commits, self._text, 0)
 
     def write(self) -> None:
         """Write what is pending. On OSError it is still pending, and the file as it was.

@@ -1,0 +1,102 @@
+"""Bytes on their way out: small pieces are gathered in blocks, large ones pass as they are.
+
+Compiled, a piece is copied into a block, which costs less than a place in a list of pieces and
+their join later. To the interpreter a list is the quickest, so there an `Output` is one
+(`kvcore.codec.pieces`).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+COMPILED: Final = not __file__.endswith(".py")
+
+if COMPILED or TYPE_CHECKING:
+    from librt.strings import BytesWriter
+    from mypy_extensions import i64
+
+BLOCK: Final = 64 * 1024
+"""Bytes of a block, about."""
+LONG: Final = 8 * 1024
+"""Bytes of a piece that is not copied."""
+_KEPT: Final = 4096  # bytes that a buffer may have held that is used again
+
+
+class Output:
+    """What was written and not taken. ``len`` measures it, in bytes (or pieces, uncompiled)."""
+
+    _blocks: list[bytes]
+    _passed: i64  # bytes in them
+    _tail: BytesWriter
+
+    def __init__(self) -> None:
+        self._blocks = []
+        self._passed = 0
+        self._tail = BytesWriter()
+
+    def write(self, piece: bytes) -> None:
+        tail = self._tail
+        if len(piece) > LONG:
+            self._end_block()
+            self._blocks.append(piece)
+            self._passed += len(piece)
+            return
+        tail.write(piece)
+        if len(tail) >= BLOCK:
+            self._end_block()
+
+    @property
+    def size(self) -> int:
+        """Bytes."""
+        return self._passed + len(self._tail)
+
+    def length(self) -> i64:
+        """``len``, where compiled code asks."""
+        return self._passed + len(self._tail)
+
+    def __len__(self) -> int:
+        return self._passed + len(self._tail)
+
+    def take(self) -> list[bytes]:
+        """What was written, in pieces of which none is empty. It is no longer in here."""
+        blocks = self._blocks
+        if not blocks:
+            tail = self._tail
+            if len(tail) == 0:
+                return []
+            block = tail.getvalue()
+            self._empty(len(block))
+            return [block]
+        self._end_block()
+        self._blocks = []
+        self._passed = 0
+        return blocks
+
+    def cut(self, length: int) -> None:
+        """Take back what was written since ``len`` was this."""
+        self._end_block()
+        blocks = self._blocks
+        while self._passed > length:
+            block = blocks.pop()
+            self._passed -= len(block)
+            if self._passed < length:
+                blocks.append(block[: length - self._passed])
+                self._passed = length
+
+    def _end_block(self) -> None:
+        tail = self._tail
+        size = len(tail)
+        if size:
+            self._blocks.append(tail.getvalue())
+            self._passed += size
+            self._empty(size)
+
+    def _empty(self, size: i64) -> None:
+        if size > _KEPT:
+            self._tail = BytesWriter()
+        else:
+            self._tail.truncate(0)
+
+
+if not COMPILED and not TYPE_CHECKING:
+    from kvcore.codec.pieces import Output  # noqa: F401

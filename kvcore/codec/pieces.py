@@ -1,0 +1,24 @@
+"""`kvcore.codec.output.Output` for the interpreter; never compiled."""
+
+from __future__ import annotations
+
+
+class Output(list[bytes]):
+    """A list of pieces."""
+
+    __slots__ = ()
+
+    write = list.append
+    length = list.__len__
+
+    @property
+    def size(self) -> int:
+        return sum(map(len, self))
+
+    def take(self) -> list[bytes]:
+        pieces = [piece for piece in self if piece]
+        self.clear()
+        return pieces
+
+    def cut(self, length: int) -> None:
+        del self[length:]
