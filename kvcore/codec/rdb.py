@@ -31,6 +31,7 @@ _DOUBLE: Final = struct.Struct("<d")
 
 _READ_SIZE: Final = 1 << 20
 _WRITE_SIZE: Final = 1 << 18
+_PIECES: Final = 256  # joined before they leave the processor's caches
 
 _LENGTH_14: Final = 1
 _LENGTH_32: Final = 0x80
@@ -575,8 +576,9 @@ class Writer:
     version: int
     _sink: Callable[[bytes], object]
     _chunks: list[bytes]  # where the sink of a writer without one puts them
-    _pieces: list[bytes]
-    _pending: int  # bytes in _pieces
+    _pieces: list[bytes]  # the last few that were written
+    _blocks: list[bytes]  # what was written before them, joined
+    _pending: int  # bytes in both
     _flushed: int
     _compress: bool
     _checksum: bool
@@ -595,6 +597,7 @@ class Writer:
         self._chunks = []
         self._sink = self._chunks.append if sink is None else sink
         self._pieces = []
+        self._blocks = []
         self._pending = self._flushed = self._crc = self._crc_done = 0
         self._compress = compress
         self._checksum = checksum
@@ -617,7 +620,7 @@ class Writer:
         """Hand over what is pending. Says nothing about disks."""
         if self._pending:
             data = self._join()
-            self._pieces = []
+            self._blocks = []
             self._crc_done = 0
             self._flushed += self._pending
             self._pending = 0
@@ -630,8 +633,10 @@ class Writer:
 
     def _join(self) -> bytes:
         """What is pending as one piece, added to the checksum."""
-        data = b"".join(self._pieces)  # copies nothing if it is one piece already
-        self._pieces = [data]
+        self._blocks += self._pieces
+        self._pieces = []
+        data = b"".join(self._blocks)  # copies nothing if it is one piece already
+        self._blocks = [data]
         if self._checksum:
             self._crc = crc64(memoryview(data)[self._crc_done :], self._crc)
             self._crc_done = len(data)
@@ -647,10 +652,19 @@ class Writer:
         size = len(data)
         if size >= _WRITE_SIZE:
             self.flush()  # so that `data` is handed over by itself, uncopied
-        self._pieces.append(data)
+        pieces = self._pieces
+        pieces.append(data)
         self._pending += size
+        if len(pieces) >= _PIECES or self._pending >= _WRITE_SIZE:
+            self._gather()
+
+    def _gather(self) -> None:
+        """There are many pieces, or many bytes."""
         if self._pending >= _WRITE_SIZE:
             self.flush()
+        else:
+            self._blocks.append(b"".join(self._pieces))
+            self._pieces = []
 
     # -- lengths and strings -----------------------------------------------------------------
 
@@ -677,8 +691,8 @@ class Writer:
             pieces.append(_BYTE[size])
             pieces.append(value)
             self._pending += size + 1
-            if self._pending >= _WRITE_SIZE:
-                self.flush()
+            if len(pieces) >= _PIECES or self._pending >= _WRITE_SIZE:
+                self._gather()
         elif not (self._compress and self._try_lzf(value)):
             self.length(size)
             self.raw(value)
