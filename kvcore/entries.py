@@ -25,6 +25,7 @@ EXPIRETIME: Final = 253
 _STRING: Final = 0
 _EXPIRY: Final = struct.Struct("<Bq")
 _REPORT_EVERY: Final = 1024  # keys
+_TOGETHER: Final = 64  # keys restored at once: as much as stays in the processor's caches
 MOST_NAMED: Final = 10  # as many of the keys that were skipped as Redis names
 
 # Many keys hold one of a few integers: one object for each serves them all.
@@ -69,6 +70,8 @@ def read_entries(
     expiry = -1
     value: object
     while True:
+        if expiry == -1:
+            _read_strings(reader, loader, db, count)
         code = reader.byte()
         if code == _STRING:
             key = reader.string()
@@ -109,6 +112,26 @@ def read_entries(
         else:
             count.expired += 1
             expiry = -1
+
+
+def _read_strings(reader: Reader, loader: Loader, db: int, count: Count) -> None:
+    """Restore the short strings that follow, many at once."""
+    keys: list[bytes] = []
+    values: list[object] = []
+    start = reader.offset
+    while reader.pairs(_STRING, _TOGETHER, keys, values):
+        try:
+            loader.restore_all(db, keys, values)
+        except CorruptData as error:
+            place = max(error.offset, 0)
+            reader.give_back(reader.offset - start)  # to where that key ends
+            reader.pairs(_STRING, place + 1, [], [])
+            count.keys += place
+            raise
+        count.keys += len(keys)
+        keys = []
+        values = []
+        start = reader.offset
 
 
 def _load(

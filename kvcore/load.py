@@ -18,6 +18,7 @@ from kvcore.persistence import Loader
 
 _ABORT_CHECK: Final = 0xFF  # keys between two looks at whether to go on, less one
 _CHANGES: Final = WRITE | MAY_REPLICATE
+_AHEAD: Final = 32  # requests of a log that are read before the first of them is executed
 _MOST_AHEAD: Final = 8  # times the keys there are, that room is made for
 
 
@@ -62,13 +63,25 @@ class EngineLoader(Loader):
         database = self._database(db)
         if not database.entries.set(key, value):
             if not self._merge:
-                raise CorruptData(f"key {key!r} of database {db} is there twice")
+                raise _twice(key, db)
             database.expires.pop(key)
         if expiry >= 0:
             database.expires.set(key, expiry)
         self.keys += 1
         if self.keys & _ABORT_CHECK == 0:
             self._check_abort()
+
+    def restore_all(self, db: int, keys: list[bytes], values: list[object]) -> None:
+        if self._merge:
+            super().restore_all(db, keys, values)
+            return
+        count = self._database(db).entries.insert(keys, values)
+        if count < len(keys):
+            error = _twice(keys[count], db)
+            error.offset = count
+            raise error
+        self.keys += count
+        self._check_abort()
 
     def expect(self, db: int, keys: int, expiring: int) -> None:
         databases = self._keyspace.databases
@@ -182,15 +195,44 @@ def _replay_requests(
     engine: Engine, context: Context, data: bytes, start: int, replayed: _Replayed
 ) -> int:
     """See `Loader.replay_requests`. Leaves whatever is no command that changes something."""
+    at = start
+    more = True
+    while more:
+        commands: list[Command] = []
+        requests: list[list[bytes]] = []
+        end = _read_some(engine, data, at, commands, requests)
+        more = len(requests) == _AHEAD
+        # Looked for one after the other, their places come from memory together; executing would
+        # wait for each. What the command at hand moves meanwhile is looked for again by itself.
+        entries = context.db.entries
+        for argv in requests:
+            if len(argv) > 1:
+                entries.has(argv[1])
+        for place in range(len(requests)):
+            argv = requests[place]
+            reply = engine.call(context, commands[place], argv)
+            if isinstance(reply, CommandError):
+                replayed.argv = argv
+                replayed.at = _behind(data, at, place)
+                raise reply
+            replayed.count += 1
+        at = end
+    return at
+
+
+def _read_some(
+    engine: Engine, data: bytes, at: int, commands: list[Command], requests: list[list[bytes]]
+) -> int:
+    """The next requests, at most _AHEAD, up to what is not whole or no plain change; returns where
+    that lies."""
     table = engine.table
     command: Command | None = None
     name = b""
-    at = start
-    while True:
+    for _ in range(_AHEAD):
         argv: list[bytes] = []
         end = read_request(data, at, argv)
         if end < 0:
-            return at
+            break
         if argv[0] != name:
             name = argv[0]
             command = table.get(name)
@@ -199,14 +241,22 @@ def _replay_requests(
             or not command.bits & _CHANGES
             or not command.least <= len(argv) <= command.most
         ):
-            return at
-        replayed.argv = argv
-        replayed.at = at
-        reply = engine.call(context, command, argv)
-        if isinstance(reply, CommandError):
-            raise reply
-        replayed.count += 1
+            break
+        commands.append(command)
+        requests.append(argv)
         at = end
+    return at
+
+
+def _behind(data: bytes, at: int, requests: int) -> int:
+    """Where so many requests end, the first of which begins at ``at``."""
+    for _ in range(requests):
+        at = read_request(data, at, [])
+    return at
+
+
+def _twice(key: bytes, db: int) -> CorruptData:
+    return CorruptData(f"key {key!r} of database {db} is there twice")
 
 
 def _refused(argv: list[bytes], error: CommandError) -> CorruptData:

@@ -40,6 +40,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 import attrs
 
 from kvcore.commits import Batch as Batch  # noqa: PLC0414  (part of the contract)
+from kvcore.errors import CorruptData
 
 if TYPE_CHECKING:
     from kvcore.command import Command
@@ -85,6 +86,19 @@ class Loader:
         Raises CorruptData if the key exists already or the database is out of range.
         """
         raise NotImplementedError
+
+    def restore_all(self, db: int, keys: list[bytes], values: list[object]) -> None:
+        """`restore` of each of these keys in turn, none of which expires.
+
+        Raises CorruptData as `restore` does, its offset the key's place in the list.
+        """
+        for place in range(len(keys)):
+            try:
+                self.restore(db, keys[place], values[place])
+            except CorruptData as error:
+                if not error.path:
+                    error.offset = place
+                raise
 
     def expect(self, db: int, keys: int, expiring: int) -> None:
         """A hint that so many keys will be restored, of which so many expire."""

@@ -33,6 +33,7 @@ import threading
 import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator
+from itertools import repeat
 from typing import Final, cast
 
 from kvcore.errors import PersistenceError
@@ -56,13 +57,11 @@ class LiveView(View):
 
     def entries(self, db: int) -> Iterator[tuple[bytes, object, int]]:
         database = self._keyspace.databases[db]
+        keys, values = database.entries.keys(), database.entries.values()
         if database.expires.count == 0:
-            for key, value in database.entries.items():
-                yield key, value, -1
-            return
-        expiry = database.expires.get
-        for key, value in database.entries.items():
-            yield key, value, cast(int, expiry(key, -1))
+            return zip(keys, values, repeat(-1))
+        expiries = map(database.expires.get, database.entries.keys(), repeat(-1))
+        return zip(keys, values, cast(Iterator[int], expiries))
 
 
 class StableView(View):

@@ -47,6 +47,13 @@ class AsDict(RuleBasedStateMachine):
         for number in range(start, start + count):
             self.set(number, number)
 
+    @rule(start=numbers, count=st.integers(0, 600), value=st.integers())
+    def insert(self, start: int, count: int, value: int) -> None:
+        keys = [key(number) for number in range(start, start + count)]
+        new = next((place for place, each in enumerate(keys) if each in self.model), count)
+        assert self.table.insert(keys, [value] * count) == new
+        self.model.update(dict.fromkeys(keys[:new], value))
+
     @rule(number=numbers)
     def pop(self, number: int) -> None:
         assert self.table.pop(key(number)) == self.model.pop(key(number), None)
@@ -143,6 +150,16 @@ def test_shrinks_back_to_nothing() -> None:
     table.check()
     assert table.count == 0
     assert table.scan(0) == (0, [])
+
+
+@pytest.mark.parametrize("room", [0, 1000])
+def test_insert_stops_at_a_key_that_comes_again_among_those_that_it_brings(room: int) -> None:
+    table = Table()
+    table.reserve(room)
+    assert table.insert([b"a", b"b", b"a", b"c"], [1, 2, 3, 4]) == 2
+    assert dict(table.items()) == {b"a": 1, b"b": 2}
+    table.trim()
+    table.check()
 
 
 def test_none_is_a_value() -> None:

@@ -31,6 +31,7 @@ _DOUBLE: Final = struct.Struct("<d")
 
 _READ_SIZE: Final = 1 << 20
 _WRITE_SIZE: Final = 1 << 18
+_PIECES: Final = 256  # joined before they leave the processor's caches
 
 _LENGTH_14: Final = 1
 _LENGTH_32: Final = 0x80
@@ -279,7 +280,80 @@ class Reader:
                     return window[pos:stop]
         return self._any_string()
 
+    def strings(self, count: int) -> list[bytes]:
+        """So many strings; `string` of each, but faster."""
+        found: list[bytes] = []
+        window = self._window
+        pos = self._pos
+        end = self._end
+        for _ in range(count):
+            if pos < end:
+                size = window[pos]
+                stop = pos + 1 + size
+                if size < 0x40 and stop <= end:
+                    found.append(window[pos + 1 : stop])
+                    pos = stop
+                    continue
+            self._pos = pos
+            found.append(self.string())
+            window = self._window
+            pos = self._pos
+            end = self._end
+        self._pos = pos
+        return found
+
+    def pairs(self, mark: int, most: int, first: list[bytes], second: list[object]) -> bool:
+        """Two strings behind this byte, as long as such come one behind the other, ``most`` times:
+        append the first ones to one list and the second ones to another. False if there are none.
+
+        Stops, nothing of it consumed, before what is not plainly that: a string of 64 bytes or
+        more, one in an encoding, one that is not all at hand. So all that was taken can be given
+        back.
+        """
+        window = self._window
+        end = self._end
+        pos = self._pos
+        for _ in range(most):
+            at = pos + 2
+            if at >= end or window[pos] != mark:
+                break
+            size = window[pos + 1]
+            middle = at + size
+            if size >= 0x40 or middle >= end:
+                break
+            length = window[middle]
+            stop = middle + 1 + length
+            if length >= 0x40 or stop > end:
+                break
+            first.append(window[at:middle])
+            second.append(window[middle + 1 : stop])
+            pos = stop
+        found = pos > self._pos
+        self._pos = pos
+        return found
+
     def _any_string(self) -> bytes | int:
+        pos = self._pos
+        if pos + 5 <= self._end:  # most are integers, and at hand
+            window = self._window
+            first = window[pos]
+            if first == _ENCODED:
+                self._pos = pos + 2
+                number = window[pos + 1]
+                return number - 0x100 if number >= 0x80 else number
+            if first == _ENCODED | 1:
+                self._pos = pos + 3
+                number = window[pos + 1] | window[pos + 2] << 8
+                return number - 0x10000 if number >= 0x8000 else number
+            if first == _ENCODED | _INT_32:
+                self._pos = pos + 5
+                number = window[pos + 1] | window[pos + 2] << 8
+                number |= window[pos + 3] << 16 | window[pos + 4] << 24
+                return number - 0x100000000 if number >= 0x80000000 else number
+        return self._string_across()
+
+    def _string_across(self) -> bytes | int:
+        """As `_any_string`, for all encodings, and wherever the pieces of it lie."""
         start = self.offset
         encoded, value = self.length_or_encoding()
         if not encoded:
@@ -338,9 +412,9 @@ class Reader:
         self._pos = pos
         return window[start:pos]
 
-    def give_back(self, span: bytes) -> None:
-        """Let what was just taken as it lies be read once more."""
-        self._pos -= len(span)
+    def give_back(self, count: int) -> None:
+        """Let so many bytes be read once more, which `pairs` or a span has just taken."""
+        self._pos -= count
 
     def count(self) -> int:
         """The length of 6 or 14 bits that lies here, not consumed; -1 if there is none."""
@@ -502,8 +576,9 @@ class Writer:
     version: int
     _sink: Callable[[bytes], object]
     _chunks: list[bytes]  # where the sink of a writer without one puts them
-    _pieces: list[bytes]
-    _pending: int  # bytes in _pieces
+    _pieces: list[bytes]  # the last few that were written
+    _blocks: list[bytes]  # what was written before them, joined
+    _pending: int  # bytes in both
     _flushed: int
     _compress: bool
     _checksum: bool
@@ -522,6 +597,7 @@ class Writer:
         self._chunks = []
         self._sink = self._chunks.append if sink is None else sink
         self._pieces = []
+        self._blocks = []
         self._pending = self._flushed = self._crc = self._crc_done = 0
         self._compress = compress
         self._checksum = checksum
@@ -544,7 +620,7 @@ class Writer:
         """Hand over what is pending. Says nothing about disks."""
         if self._pending:
             data = self._join()
-            self._pieces = []
+            self._blocks = []
             self._crc_done = 0
             self._flushed += self._pending
             self._pending = 0
@@ -557,8 +633,10 @@ class Writer:
 
     def _join(self) -> bytes:
         """What is pending as one piece, added to the checksum."""
-        data = b"".join(self._pieces)  # copies nothing if it is one piece already
-        self._pieces = [data]
+        self._blocks += self._pieces
+        self._pieces = []
+        data = b"".join(self._blocks)  # copies nothing if it is one piece already
+        self._blocks = [data]
         if self._checksum:
             self._crc = crc64(memoryview(data)[self._crc_done :], self._crc)
             self._crc_done = len(data)
@@ -574,10 +652,19 @@ class Writer:
         size = len(data)
         if size >= _WRITE_SIZE:
             self.flush()  # so that `data` is handed over by itself, uncopied
-        self._pieces.append(data)
+        pieces = self._pieces
+        pieces.append(data)
         self._pending += size
+        if len(pieces) >= _PIECES or self._pending >= _WRITE_SIZE:
+            self._gather()
+
+    def _gather(self) -> None:
+        """There are many pieces, or many bytes."""
         if self._pending >= _WRITE_SIZE:
             self.flush()
+        else:
+            self._blocks.append(b"".join(self._pieces))
+            self._pieces = []
 
     # -- lengths and strings -----------------------------------------------------------------
 
@@ -604,8 +691,8 @@ class Writer:
             pieces.append(_BYTE[size])
             pieces.append(value)
             self._pending += size + 1
-            if self._pending >= _WRITE_SIZE:
-                self.flush()
+            if len(pieces) >= _PIECES or self._pending >= _WRITE_SIZE:
+                self._gather()
         elif not (self._compress and self._try_lzf(value)):
             self.length(size)
             self.raw(value)

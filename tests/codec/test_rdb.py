@@ -310,8 +310,54 @@ class TestSpans:
             assert not reader.words
         if any(text and text[0] > ord("9") for text in texts):
             assert reader.words
-        reader.give_back(span)
+        reader.give_back(len(span))
         assert reader.offset == 0
+
+    @given(st.lists(strings, max_size=30), st.integers(1, 400))
+    def test_many_strings(self, texts: list[bytes], piece: int) -> None:
+        writer = Writer()
+        for text in texts:
+            writer.string(text)
+        data = writer.getvalue()
+        for source in (data, cast(BinaryIO, Dribble(data, piece))):
+            reader = Reader(source, checksum=True)
+            assert reader.strings(len(texts)) == texts
+            assert reader.at_end()
+            assert reader.crc == crc64(data)
+        if texts:
+            with pytest.raises(CorruptData):
+                Reader(data[:-1]).strings(len(texts))
+
+    @given(st.lists(st.tuples(strings, strings), max_size=90), st.integers(1, 70))
+    def test_pairs(self, pairs: list[tuple[bytes, bytes]], most: int) -> None:
+        writer = Writer()
+        for key, value in pairs:
+            writer.byte(7)
+            writer.string(key)
+            writer.string(value)
+        data = writer.getvalue()
+        reader = Reader(data)
+        first: list[bytes] = []
+        second: list[object] = []
+        while not reader.at_end():
+            start = reader.offset
+            before = len(first)
+            if reader.pairs(7, most, first, second):
+                assert before < len(first) <= before + most
+                taken = reader.offset - start
+                reader.give_back(taken)
+                assert reader.take(taken) == data[start : start + taken]
+            else:
+                assert reader.offset == start
+                assert reader.byte() == 7
+                first.append(reader.string())
+                second.append(reader.string())
+        assert list(zip(first, second)) == pairs
+        assert not Reader(data).pairs(8, most, first, second)
+        assert not Reader(data[: min(3, len(data))]).pairs(7, most, [], []) or pairs[0] == (
+            b"",
+            b"",
+        )
 
     def test_the_prefix_must_be_there(self) -> None:
         reader = Reader(b"\x01\x02\x01a")

@@ -60,8 +60,11 @@ class List(Value):
         self = cls()
         self._fill_blocks(elements)
         size = _EMPTY_LISTPACK
+        most = max_bytes(fill)
         for element in elements:
             size += _entry_size(element)
+            if size > most:
+                break
         if _exceeds(fill, size, len(elements)):
             self.encoding = QUICKLIST
             self._gauge = 0

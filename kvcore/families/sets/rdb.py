@@ -27,6 +27,7 @@ RDB_SET_LISTPACK: Final = 20
 
 _REWRITTEN_TOGETHER: Final = 64
 _INTSET_HEADER: Final = 8
+_STEP: Final = 1024  # members read at once
 
 
 def _rdb_code(value: Set, version: int) -> int:
@@ -64,8 +65,8 @@ def _load(code: int, reader: Reader, limits: Limits) -> Set:
     if code == RDB_SET:
         count = reader.length()
         members = set()
-        for _ in range(count):
-            members.add(reader.string())
+        for done in range(0, count, _STEP):
+            members.update(reader.strings(min(count - done, _STEP)))
     else:
         packed = reader.string()
         try:
@@ -111,7 +112,7 @@ def _take(code: int, reader: Reader, limits: Limits) -> Packed | None:
         return None
     full = reader.over or count > limits.set_max_listpack_entries
     if not reader.words and (full or count > limits.set_max_intset_entries):
-        reader.give_back(payload)  # it may be an intset, or not: that is for `_load` to find out
+        reader.give_back(len(payload))  # it may be an intset, or not: `_load` finds out
         return None
     return (_FULL if full else _FEW).cls(payload)
 

@@ -9,8 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kvcore.codec.output import Output
+from kvcore import families
 from kvcore.commits import Batch, Encoder
+from kvcore.engine import Engine
 from kvcore.errors import CorruptData
+from kvcore.keyspace import Keyspace
+from kvcore.load import EngineLoader
 from kvcore.persistence import Loader
 from kvcore_aof.commands import CHUNK, Replayer
 from plugins.aof.tests.harness import request
@@ -254,3 +258,23 @@ def test_a_commit_that_cannot_be_written_leaves_no_trace() -> None:
     assert out.size == before
     encoder.add(Batch([(0, [b"C"])], []), out, 0)
     assert replay(b"".join(out.take()))[0] == [(0, [b"A"]), (0, [b"C"])]
+    assert replay(b"".join(out))[0] == [(0, [b"A"]), (0, [b"C"])]
+
+
+@pytest.mark.parametrize("place", [0, 1, 31, 32, 33, 64, 90])
+def test_the_request_that_is_refused_among_many_is_told_with_its_offset(place: int) -> None:
+    keyspace = Keyspace()
+    for datatype in families.kvcore_types():
+        keyspace.types.add(datatype)
+    engine = Engine(keyspace)
+    engine.commands.add(families.kvcore_commands())
+    loader = EngineLoader(engine)
+    requests = [request(b"SET", b"key:%d" % n, b"v") for n in range(100)]
+    requests[place] = request(b"INCR", b"key:0") if place else request(b"INCR", b"a", b"b", b"c")
+    before = b"".join(requests[:place])
+    replayer = Replayer(loader, "the.aof", 1000)
+    with pytest.raises(CorruptData) as error:
+        replayer.feed(b"".join(requests))
+    assert "'INCR' cannot be replayed" in error.value.why
+    assert (error.value.path, error.value.offset) == ("the.aof", 1000 + len(before))
+    assert loader.commands == keyspace.size() == place

@@ -6,6 +6,7 @@ import contextlib
 import io
 from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO, cast
 
 import pytest
 from hypothesis import given
@@ -17,6 +18,7 @@ from kvcore.engine import Engine
 from kvcore.errors import CorruptData
 from kvcore.keyspace import Keyspace
 from kvcore.load import EngineLoader, LoadAborted
+from kvcore.persistence import Loader
 from kvcore.snapshot import LiveView
 from kvcore_rdb import format
 from tests.datasets import TYPES, fill
@@ -218,6 +220,61 @@ def test_a_database_out_of_range_is_refused_with_advice() -> None:
 def test_a_key_that_is_there_twice_is_refused() -> None:
     error = refuse(HEADER + pair(b"twin", b"1") + pair(b"twin", b"2") + END)
     assert "twin" in str(error)
+
+
+@pytest.mark.parametrize("pieces", [True, False])
+@pytest.mark.parametrize("place", [1, 63, 64, 65, 999])
+def test_a_key_that_is_there_twice_is_refused_where_it_ends(place: int, pieces: bool) -> None:
+    pairs = [pair(b"key:%d" % n, b"value:%d" % n) for n in range(1000)]
+    pairs[place] = pair(b"key:0", b"2")
+    data = HEADER + b"".join(pairs) + END
+    loader = EngineLoader(Engine(keyspace()))
+    source = cast(BinaryIO, Dribble(data)) if pieces else data
+    contents = format.Contents()
+    with pytest.raises(CorruptData) as error:
+        format.read(Reader(source, path="dump.rdb"), loader, contents=contents)
+    assert "'key:0' of database 0 is there twice" in error.value.why
+    assert error.value.path == "dump.rdb"
+    assert error.value.offset == len(HEADER + b"".join(pairs[: place + 1]))
+    assert contents.keys == place
+
+
+class Dribble:
+    """A file that gives a hundred bytes at a time."""
+
+    def __init__(self, data: bytes) -> None:
+        self._file = io.BytesIO(data)
+
+    def read(self, size: int) -> bytes:
+        return self._file.read(min(size, 100))
+
+
+def test_a_database_out_of_range_is_refused_behind_its_first_key() -> None:
+    pairs = [pair(b"key:%d" % n, b"v") for n in range(100)]
+    error = refuse(HEADER + b"\xfe\x05" + b"".join(pairs) + END, databases=4)
+    assert error.offset == len(HEADER) + 2 + len(pairs[0])
+
+
+def test_a_loader_may_take_keys_only_one_by_one() -> None:
+    found: dict[bytes, object] = {}
+
+    class Single(EngineLoader):
+        restore_all = Loader.restore_all
+
+        def restore(self, db: int, key: bytes, value: object, expiry: int = -1) -> None:
+            if key in found:
+                raise CorruptData("twice")
+            found[key] = value
+
+    pairs = [pair(b"key:%d" % n, b"v%d" % n) for n in range(100)]
+    loader = Single(Engine(keyspace()))
+    format.read(Reader(HEADER + b"".join(pairs) + END), loader, checksum=False)
+    assert found == {b"key:%d" % n: b"v%d" % n for n in range(100)}
+    found.clear()
+    pairs[70] = pairs[3]
+    with pytest.raises(CorruptData) as error:
+        format.read(Reader(HEADER + b"".join(pairs) + END), loader, checksum=False)
+    assert error.value.offset == len(HEADER + b"".join(pairs[:71]))
 
 
 @pytest.mark.behaviour("RDB: what is skipped", "functions, with a warning")
