@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kvcore.codec.output import Output
 from kvcore import families
+from kvcore.codec.output import Output
 from kvcore.commits import Batch, Encoder
 from kvcore.engine import Engine
 from kvcore.errors import CorruptData
