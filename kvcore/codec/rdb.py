@@ -25,13 +25,13 @@ from typing import BinaryIO, Final
 from kvcore.codec import lzf
 from kvcore.codec.crc64 import crc64
 from kvcore.codec.numbers import parse_float, parse_int
+from kvcore.codec.output import Output
 from kvcore.errors import CorruptData, EmptyValue
 
 _DOUBLE: Final = struct.Struct("<d")
 
 _READ_SIZE: Final = 1 << 20
 _WRITE_SIZE: Final = 1 << 18
-_PIECES: Final = 256  # joined before they leave the processor's caches
 
 _LENGTH_14: Final = 1
 _LENGTH_32: Final = 0x80
@@ -576,14 +576,12 @@ class Writer:
     version: int
     _sink: Callable[[bytes], object]
     _chunks: list[bytes]  # where the sink of a writer without one puts them
-    _pieces: list[bytes]  # the last few that were written
-    _blocks: list[bytes]  # what was written before them, joined
-    _pending: int  # bytes in both
+    _out: Output
+    _pending: int  # bytes in it
     _flushed: int
     _compress: bool
     _checksum: bool
     _crc: int
-    _crc_done: int  # how many of the pending bytes are in it
 
     def __init__(
         self,
@@ -596,9 +594,8 @@ class Writer:
         self.version = version
         self._chunks = []
         self._sink = self._chunks.append if sink is None else sink
-        self._pieces = []
-        self._blocks = []
-        self._pending = self._flushed = self._crc = self._crc_done = 0
+        self._out = Output()
+        self._pending = self._flushed = self._crc = 0
         self._compress = compress
         self._checksum = checksum
 
@@ -611,17 +608,17 @@ class Writer:
 
     @property
     def crc(self) -> int:
-        """CRC-64 of the bytes written so far; 0 unless made with ``checksum=True``."""
-        if self._checksum:
-            self._join()
+        """CRC-64 of the bytes written so far, which are handed over; 0 unless made with
+        ``checksum=True``."""
+        self.flush()
         return self._crc
 
     def flush(self) -> None:
         """Hand over what is pending. Says nothing about disks."""
         if self._pending:
-            data = self._join()
-            self._blocks = []
-            self._crc_done = 0
+            data = b"".join(self._out.take())  # copies nothing if it is one piece already
+            if self._checksum:
+                self._crc = crc64(data, self._crc)
             self._flushed += self._pending
             self._pending = 0
             self._sink(data)
@@ -630,17 +627,6 @@ class Writer:
         """Everything written, of a writer without a sink."""
         self.flush()
         return b"".join(self._chunks)
-
-    def _join(self) -> bytes:
-        """What is pending as one piece, added to the checksum."""
-        self._blocks += self._pieces
-        self._pieces = []
-        data = b"".join(self._blocks)  # copies nothing if it is one piece already
-        self._blocks = [data]
-        if self._checksum:
-            self._crc = crc64(memoryview(data)[self._crc_done :], self._crc)
-            self._crc_done = len(data)
-        return data
 
     # -- bytes -------------------------------------------------------------------------------
 
@@ -652,19 +638,10 @@ class Writer:
         size = len(data)
         if size >= _WRITE_SIZE:
             self.flush()  # so that `data` is handed over by itself, uncopied
-        pieces = self._pieces
-        pieces.append(data)
+        self._out.write(data)
         self._pending += size
-        if len(pieces) >= _PIECES or self._pending >= _WRITE_SIZE:
-            self._gather()
-
-    def _gather(self) -> None:
-        """There are many pieces, or many bytes."""
         if self._pending >= _WRITE_SIZE:
             self.flush()
-        else:
-            self._blocks.append(b"".join(self._pieces))
-            self._pieces = []
 
     # -- lengths and strings -----------------------------------------------------------------
 
@@ -687,12 +664,12 @@ class Writer:
                     return
             elif size > 20 and self._compress and self._try_lzf(value):
                 return
-            pieces = self._pieces
-            pieces.append(_BYTE[size])
-            pieces.append(value)
+            out = self._out
+            out.write(_BYTE[size])
+            out.write(value)
             self._pending += size + 1
-            if len(pieces) >= _PIECES or self._pending >= _WRITE_SIZE:
-                self._gather()
+            if self._pending >= _WRITE_SIZE:
+                self.flush()
         elif not (self._compress and self._try_lzf(value)):
             self.length(size)
             self.raw(value)
