@@ -397,13 +397,21 @@ def encode2(value: object, out: Output) -> None:
         else:
             out.write(BULK[len(value)] + value + CRLF)
     elif type(value) is int:
-        out.write(INTEGER[value] if 0 <= value < CACHED else b":%d\r\n" % value)
+        if 0 <= value < CACHED:
+            out.write(INTEGER[value])
+        elif COMPILED:
+            out.write(b":")
+            out.number(value)
+            out.write(CRLF)
+        else:
+            out.write(b":%d\r\n" % value)
     elif value is None:
         out.write(b"$-1\r\n")
     elif type(value) is str:
         out.write(STATUS.get(value) or _line(b"+", value))
     elif type(value) is list:
-        _aggregate(b"*%d" % len(value), value, out, False)
+        count = len(value)
+        _aggregate(COUNT[count] if count < CACHED else b"*%d" % count, value, out, False)
     else:
         _encode2_other(value, out)
 
@@ -416,13 +424,21 @@ def encode3(value: object, out: Output) -> None:
         else:
             out.write(BULK[len(value)] + value + CRLF)
     elif type(value) is int:
-        out.write(INTEGER[value] if 0 <= value < CACHED else b":%d\r\n" % value)
+        if 0 <= value < CACHED:
+            out.write(INTEGER[value])
+        elif COMPILED:
+            out.write(b":")
+            out.number(value)
+            out.write(CRLF)
+        else:
+            out.write(b":%d\r\n" % value)
     elif value is None:
         out.write(b"_\r\n")
     elif type(value) is str:
         out.write(STATUS.get(value) or _line(b"+", value))
     elif type(value) is list:
-        _aggregate(b"*%d" % len(value), value, out, True)
+        count = len(value)
+        _aggregate(COUNT[count] if count < CACHED else b"*%d" % count, value, out, True)
     else:
         _encode3_other(value, out)
 
@@ -452,10 +468,10 @@ def _aggregate(header: bytes, values: list[object], out: Output, resp3: bool) ->
     Uncompiled, a short one becomes a single piece, so that what is done to each piece on its way to
     the socket is done once. A long one stays in pieces: it is not copied.
     """
-    if not values:
-        out.write(header + CRLF)
-    elif COMPILED:
+    if COMPILED:
         _elements(header, values, out, resp3)
+    elif not values:
+        out.write(header + CRLF)
     elif not (MANY < len(values) <= SHORT and _strings(header, values, out)):
         pieces = Output()
         _elements(header, values, pieces, resp3)

@@ -13,12 +13,14 @@ COMPILED: Final = not __file__.endswith(".py")
 
 if COMPILED or TYPE_CHECKING:
     from librt.strings import BytesWriter
-    from mypy_extensions import i64
+    from mypy_extensions import i64, u8
 
 BLOCK: Final = 64 * 1024
 """Bytes of a block, about."""
 LONG: Final = 8 * 1024
 """Bytes of a piece that is not copied."""
+_MOST: Final = 10**18  # a number below has few digits, and fits
+_ZERO: Final = 48
 _KEPT: Final = 4096  # bytes that a buffer may have held that is used again
 
 
@@ -44,6 +46,25 @@ class Output:
         tail.write(piece)
         if len(tail) >= BLOCK:
             self._end_block()
+
+    def number(self, value: int) -> None:
+        """Write a whole number in decimal."""
+        if not 0 <= value < _MOST:
+            self.write(b"%d" % value)
+            return
+        rest: i64 = value
+        end: i64 = len(self._tail) + 1
+        while rest >= 10:
+            rest //= 10
+            end += 1
+        tail = self._tail
+        rest = value
+        for _ in range(end - len(tail)):
+            tail.append(_ZERO)
+        while rest:
+            end -= 1
+            tail[end] = u8(_ZERO + rest % 10)
+            rest //= 10
 
     @property
     def size(self) -> int:

@@ -11,6 +11,9 @@ class Output(list[bytes]):
     write = list.append
     length = list.__len__
 
+    def number(self, value: int) -> None:
+        self.append(b"%d" % value)
+
     @property
     def size(self) -> int:
         return sum(map(len, self))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -43,6 +44,23 @@ def test_what_is_taken_back_leaves_no_trace(
     for piece in after:
         out.write(piece)
     assert b"".join(out.take()) == b"".join(before + after)
+
+
+@given(st.one_of(st.integers(0, 2000), st.integers(-(2**70), 2**70)), st.binary(max_size=5))
+def test_numbers(number: int, before: bytes) -> None:
+    out = Output()
+    out.write(before)
+    out.number(number)
+    out.write(b";")
+    assert b"".join(out.take()) == before + b"%d;" % number
+
+
+@pytest.mark.parametrize("digits", range(1, 22))
+def test_numbers_at_the_powers_of_ten(digits: int) -> None:
+    for number in (10**digits - 1, 10**digits, -(10**digits)):
+        out = Output()
+        out.number(number)
+        assert out.take() == [b"%d" % number]
 
 
 def test_a_long_piece_is_not_copied() -> None:
