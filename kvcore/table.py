@@ -29,7 +29,10 @@ from collections.abc import Collection, Iterator
 from contextlib import suppress
 from itertools import chain, islice
 from random import random as fraction
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from mypy_extensions import i64
 
 SHARD: Final = 64  # keys per shard, on average, above which one more shard is made
 _SPARSE: Final = 48  # and below which one is given up; the gap keeps them from taking turns
@@ -164,7 +167,8 @@ class Table:
     def get(self, key: bytes, default: object = None) -> object:
         """The value of a key, or the default."""
         shards = self._shards
-        index = hash(key) & self._mask
+        index: i64 = hash(key)
+        index &= self._mask
         if index >= len(shards):
             index &= self._mask >> 1
         return shards[index].get(key, default)
@@ -172,7 +176,8 @@ class Table:
     def has(self, key: bytes) -> bool:
         """Is the key there?"""
         shards = self._shards
-        index = hash(key) & self._mask
+        index: i64 = hash(key)
+        index &= self._mask
         if index >= len(shards):
             index &= self._mask >> 1
         return key in shards[index]
@@ -180,7 +185,8 @@ class Table:
     def set(self, key: bytes, value: object) -> bool:
         """Insert or overwrite; returns True if the key is new."""
         shards = self._shards
-        index = hash(key) & self._mask
+        index: i64 = hash(key)
+        index &= self._mask
         if index >= len(shards):
             index &= self._mask >> 1
         shard = shards[index] if self._borrowed is None else self._own(index)
@@ -227,7 +233,8 @@ class Table:
     def pop(self, key: bytes, default: object = None) -> object:
         """Take a key out; returns its value, or the default if it is not there."""
         shards = self._shards
-        index = hash(key) & self._mask
+        index: i64 = hash(key)
+        index &= self._mask
         if index >= len(shards):
             index &= self._mask >> 1
         shard = shards[index] if self._borrowed is None else self._own(index)
