@@ -215,8 +215,10 @@ class Table:
         size = len(shards)
         mask = self._mask
         found: list[dict[bytes, object]] = []
+        index: i64
         for key in keys:
-            index = hash(key) & mask
+            index = hash(key)
+            index &= mask
             if index >= size:
                 index &= mask >> 1
             found.append(shards[index])
