@@ -234,8 +234,8 @@ class PackedForm:
             classes=(self.cls,),
             rdb_codes=(),
             encoding=self._encoding,
-            rdb_code=self._rdb_code,
-            save=self._save,
+            rdb_code=self.rdb_code,
+            save=self.save,
             load=base.load,
             rewrite=self._rewrite,
             copy=self._copy,
@@ -261,12 +261,14 @@ class PackedForm:
     def _encoding(self, payload: bytes, limits: Limits) -> str:
         return self.base.encoding(self.unpack(payload), limits)
 
-    def _rdb_code(self, payload: bytes, version: int) -> int:
+    def rdb_code(self, payload: bytes, version: int) -> int:
+        """See `DataType`."""
         if version < self.since:
             return self.base.rdb_code(self.unpack(payload), version)
         return self.code
 
-    def _save(self, payload: bytes, writer: Writer) -> None:
+    def save(self, payload: bytes, writer: Writer) -> None:
+        """See `DataType`."""
         if writer.version < self.since:
             self.base.save(self.unpack(payload), writer)
         elif self.gap >= 0:

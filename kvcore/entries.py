@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Iterable
-from typing import Final
+from typing import Final, cast
 
 from kvcore.codec.rdb import Reader, Writer
 from kvcore.datatype import DataType, Limits, TypeRegistry
@@ -158,6 +158,7 @@ def write_entries(
     """Write (key, value, expiry in Unix ms or -1) in turn; returns ``done`` plus their number,
     with which ``progress`` is called every thousand or so."""
     by_class = types.by_class
+    form_of = types.form_of
     version = writer.version
     for key, value, expiry in entries:
         if expiry >= 0:
@@ -170,6 +171,11 @@ def write_entries(
             writer.byte(_STRING)
             writer.string(key)
             writer.integer(value)
+        elif (form := form_of.get(type(value))) is not None:  # its record would come to the same
+            payload = cast(bytes, value)
+            writer.byte(form.rdb_code(payload, version))
+            writer.string(key)
+            form.save(payload, writer)
         else:
             datatype = by_class[type(value)]
             writer.byte(datatype.rdb_code(value, version))

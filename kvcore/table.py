@@ -202,8 +202,7 @@ class Table:
     def insert(self, keys: list[bytes], values: list[object]) -> int:
         """Insert these keys in turn, up to the first that is there already; returns how many.
 
-        All shards are looked up before the first is filled: so the processor waits for the memory
-        of many at once, which takes a third off filling a large table.
+        For a large table that is much faster than one by one: see `fetch`.
         """
         if self._borrowed is not None or self.count + len(keys) > self._grow_at:
             for place in range(len(keys)):
@@ -211,6 +210,32 @@ class Table:
                     return place
                 self.set(keys[place], values[place])
             return len(keys)
+        shards = self._shards_of(keys)
+        for place in range(len(keys)):
+            shard = shards[place]
+            before = len(shard)
+            shard.setdefault(keys[place], values[place])
+            if len(shard) == before:
+                self.count += place
+                return place
+        self.count += len(keys)
+        return len(keys)
+
+    def fetch(self, keys: list[bytes]) -> int:
+        """Look for keys that will be asked for next; returns how many are there.
+
+        Each lies somewhere else in memory, for which the processor waits. In a loop that does
+        nothing else it waits for many at once.
+        """
+        found = 0
+        shards = self._shards_of(keys)
+        for place in range(len(keys)):
+            if keys[place] in shards[place]:
+                found += 1
+        return found
+
+    def _shards_of(self, keys: list[bytes]) -> list[dict[bytes, object]]:
+        """The shard of each key."""
         shards = self._shards
         size = len(shards)
         mask = self._mask
@@ -222,15 +247,7 @@ class Table:
             if index >= size:
                 index &= mask >> 1
             found.append(shards[index])
-        for place in range(len(keys)):
-            shard = found[place]
-            before = len(shard)
-            shard.setdefault(keys[place], values[place])
-            if len(shard) == before:
-                self.count += place
-                return place
-        self.count += len(keys)
-        return len(keys)
+        return found
 
     def pop(self, key: bytes, default: object = None) -> object:
         """Take a key out; returns its value, or the default if it is not there."""

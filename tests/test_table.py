@@ -53,6 +53,7 @@ class AsDict(RuleBasedStateMachine):
         new = next((place for place, each in enumerate(keys) if each in self.model), count)
         assert self.table.insert(keys, [value] * count) == new
         self.model.update(dict.fromkeys(keys[:new], value))
+        assert self.table.fetch([*keys, b"none"]) == sum(each in self.model for each in keys)
 
     @rule(number=numbers)
     def pop(self, number: int) -> None:

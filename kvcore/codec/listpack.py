@@ -26,7 +26,7 @@ import struct
 from collections.abc import Sequence
 from typing import Final
 
-from kvcore.codec.numbers import parse_int
+from kvcore.codec.numbers import COMPILED, parse_int
 
 _HEADER: Final = struct.Struct("<IH")
 _HEADER_SIZE: Final = 6
@@ -36,9 +36,12 @@ _MAX_TOTAL: Final = 2**32 - 1
 _NINE: Final = 57
 
 _STRING_32: Final = 0xF0
+_INT_16: Final = 0xF1
+_INT_24: Final = 0xF2
+_INT_32: Final = 0xF3
 _INT_64: Final = 0xF4
 
-# An integer's entry: its encoding, the number, the back-length.
+# An integer's entry: its encoding, the number, the back-length. Compiled code does without.
 _PACK_13: Final = struct.Struct(">HB").pack
 _PACK_16: Final = struct.Struct("<BhB").pack
 _PACK_24: Final = struct.Struct("<BHbB").pack
@@ -183,14 +186,22 @@ def _encode_int(number: int) -> bytes:
     """The entry of an int64, with its back-length."""
     if 0 <= number <= 127:
         return _SMALL_INT[number]
+    if COMPILED and -(2**31) <= number < 2**31:
+        if -4096 <= number <= 4095:
+            return ((0xC000 | number & 0x1FFF) << 8 | 2).to_bytes(3, "big")
+        if -(2**15) <= number < 2**15:
+            return (_INT_16 | (number & 0xFFFF) << 8 | 3 << 24).to_bytes(4, "little")
+        if -(2**23) <= number < 2**23:
+            return (_INT_24 | (number & 0xFFFFFF) << 8 | 4 << 32).to_bytes(5, "little")
+        return (_INT_32 | (number & 0xFFFFFFFF) << 8 | 5 << 40).to_bytes(6, "little")
     if -4096 <= number <= 4095:
         return _PACK_13(0xC000 | number & 0x1FFF, 2)
     if -(2**15) <= number < 2**15:
-        return _PACK_16(_STRING_32 + 1, number, 3)
+        return _PACK_16(_INT_16, number, 3)
     if -(2**23) <= number < 2**23:
-        return _PACK_24(_STRING_32 + 2, number & 0xFFFF, number >> 16, 4)
+        return _PACK_24(_INT_24, number & 0xFFFF, number >> 16, 4)
     if -(2**31) <= number < 2**31:
-        return _PACK_32(_STRING_32 + 3, number, 5)
+        return _PACK_32(_INT_32, number, 5)
     return _PACK_64(_INT_64, number, 9)
 
 

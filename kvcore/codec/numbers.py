@@ -43,13 +43,8 @@ def parse_int(text: bytes) -> int | None:
         return None
     if first > _ZERO:
         if COMPILED and size <= _SURE_DIGITS:
-            number = 0
-            for digit in text:
-                digit -= _ZERO
-                if not 0 <= digit <= 9:
-                    return None
-                number = number * 10 + digit
-            return number
+            number = _digits(text, 0)
+            return number if number >= 0 else None
         if text.isdigit():
             number = int(text)
             if number <= INT64_MAX:
@@ -57,11 +52,26 @@ def parse_int(text: bytes) -> int | None:
     elif first == _ZERO:
         if size == 1:
             return 0
-    elif first == _MINUS and size > 1 and text[1] != _ZERO and text[1:].isdigit():
-        number = int(text)
-        if number >= INT64_MIN:
-            return number
+    elif first == _MINUS and size > 1 and text[1] != _ZERO:
+        if COMPILED and size <= _SURE_DIGITS:
+            number = _digits(text, 1)
+            return -number if number >= 0 else None
+        if text[1:].isdigit():
+            number = int(text)
+            if number >= INT64_MIN:
+                return number
     return None
+
+
+def _digits(text: bytes, start: int) -> int:
+    """The number that the digits from a place on spell; -1 if there is anything else."""
+    number = 0
+    for place in range(start, len(text)):
+        digit = text[place] - _ZERO
+        if not 0 <= digit <= 9:
+            return -1
+        number = number * 10 + digit
+    return number
 
 
 def parse_float(text: bytes) -> float | None:

@@ -24,7 +24,7 @@ from typing import BinaryIO, Final
 
 from kvcore.codec import lzf
 from kvcore.codec.crc64 import crc64
-from kvcore.codec.numbers import parse_float, parse_int
+from kvcore.codec.numbers import COMPILED, parse_float, parse_int
 from kvcore.codec.output import Output
 from kvcore.errors import CorruptData, EmptyValue
 
@@ -45,6 +45,7 @@ _PACK_8: Final = struct.Struct("<Bb").pack
 _PACK_16: Final = struct.Struct("<Bh").pack
 _PACK_32: Final = struct.Struct("<Bi").pack
 _BYTE: Final = [bytes([n]) for n in range(256)]
+_INT_8: Final = [bytes([_ENCODED, n]) for n in range(256)]
 _NINE: Final = 57
 
 #: The RDB version that is written if nobody asks for another: Redis 7.0's, which all later
@@ -676,7 +677,14 @@ class Writer:
 
     def integer(self, value: int) -> None:
         """The string that spells `value`, an int64."""
-        if -(2**7) <= value < 2**7:
+        if COMPILED and -(2**31) <= value < 2**31:
+            if -(2**7) <= value < 2**7:
+                self.raw(_INT_8[value & 0xFF])
+            elif -(2**15) <= value < 2**15:
+                self.raw((_ENCODED | 1 | (value & 0xFFFF) << 8).to_bytes(3, "little"))
+            else:
+                self.raw((_ENCODED | _INT_32 | (value & 0xFFFFFFFF) << 8).to_bytes(5, "little"))
+        elif -(2**7) <= value < 2**7:
             self.raw(_PACK_8(_ENCODED, value))
         elif -(2**15) <= value < 2**15:
             self.raw(_PACK_16(_ENCODED | 1, value))

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from kvcore import families
 from kvcore.codec.rdb import Reader, Writer
+from kvcore.datatype import Limits
 from kvcore.engine import Engine
 from kvcore.errors import CorruptData
 from kvcore.keyspace import Keyspace
@@ -258,8 +259,10 @@ def test_a_database_out_of_range_is_refused_behind_its_first_key() -> None:
 def test_a_loader_may_take_keys_only_one_by_one() -> None:
     found: dict[bytes, object] = {}
 
-    class Single(EngineLoader):
-        restore_all = Loader.restore_all
+    class Single(Loader):
+        types = keyspace().types
+        limits = Limits()
+        now = 0
 
         def restore(self, db: int, key: bytes, value: object, expiry: int = -1) -> None:
             if key in found:
@@ -267,7 +270,7 @@ def test_a_loader_may_take_keys_only_one_by_one() -> None:
             found[key] = value
 
     pairs = [pair(b"key:%d" % n, b"v%d" % n) for n in range(100)]
-    loader = Single(Engine(keyspace()))
+    loader = Single()
     format.read(Reader(HEADER + b"".join(pairs) + END), loader, checksum=False)
     assert found == {b"key:%d" % n: b"v%d" % n for n in range(100)}
     found.clear()
