@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 COMPILED: Final = not __file__.endswith(".py")
 
 if COMPILED or TYPE_CHECKING:
-    from librt.strings import BytesWriter
+    from librt.strings import BytesWriter, write_f64_le
     from mypy_extensions import i64, u8
 
 BLOCK: Final = 64 * 1024
@@ -65,6 +65,10 @@ class Output:
             end -= 1
             tail[end] = u8(_ZERO + rest % 10)
             rest //= 10
+
+    def double(self, value: float) -> None:
+        """Write an IEEE 754 double, its lowest byte first."""
+        write_f64_le(self._tail, value)
 
     @property
     def size(self) -> int:

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import struct
+from typing import Final
+
+_DOUBLE: Final = struct.Struct("<d")
+
 
 class Output(list[bytes]):
     """A list of pieces."""
@@ -13,6 +18,9 @@ class Output(list[bytes]):
 
     def number(self, value: int) -> None:
         self.append(b"%d" % value)
+
+    def double(self, value: float) -> None:
+        self.append(_DOUBLE.pack(value))
 
     @property
     def size(self) -> int:

@@ -761,7 +761,8 @@ class Writer:
     # -- numbers -----------------------------------------------------------------------------
 
     def double(self, value: float) -> None:
-        self.raw(_DOUBLE.pack(value))
+        self._out.double(value)
+        self._pending += 8  # `raw` looks whether it is time to flush: a string precedes each
 
     def u32(self, value: int) -> None:
         self.raw(value.to_bytes(4, "little"))

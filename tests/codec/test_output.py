@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import struct
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -53,6 +55,14 @@ def test_numbers(number: int, before: bytes) -> None:
     out.number(number)
     out.write(b";")
     assert b"".join(out.take()) == before + b"%d;" % number
+
+
+@given(st.floats(), st.binary(max_size=5))
+def test_doubles(number: float, before: bytes) -> None:
+    out = Output()
+    out.write(before)
+    out.double(number)
+    assert b"".join(out.take()) == before + struct.pack("<d", number)
 
 
 @pytest.mark.parametrize("digits", range(1, 22))

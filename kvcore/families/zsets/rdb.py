@@ -51,17 +51,17 @@ def _save(value: ZSet, writer: Writer) -> None:
         writer.string(ziplist.encode(entries) if old else listpack.encode(entries))
         return
     writer.length(len(value))
-    for items in _in_steps(value, True):
-        for member, score in items:
-            writer.string(member)
-            writer.double(score)
+    for members, scores in _in_steps(value, True):
+        for place in range(len(members)):
+            writer.string(members[place])
+            writer.double(scores[place])
 
 
-def _in_steps(value: ZSet, reverse: bool) -> Iterator[list[tuple[bytes, float]]]:
-    """All entries in order. Never all at once: there may be millions, and a thread that saves
-    would keep the others waiting."""
+def _in_steps(value: ZSet, reverse: bool) -> Iterator[tuple[list[bytes], list[float]]]:
+    """All members in order, and their scores. Never all at once: there may be millions, and a
+    thread that saves would keep the others waiting."""
     for start in range(0, len(value), _STEP):
-        yield list(zip(*value.by_rank(start, start + _STEP - 1, reverse)))
+        yield value.by_rank(start, start + _STEP - 1, reverse)
 
 
 def _load(code: int, reader: Reader, limits: Limits) -> ZSet:
@@ -130,9 +130,9 @@ def _take(code: int, reader: Reader, limits: Limits) -> Packed | None:
 
 
 def _rewrite(key: bytes, value: ZSet) -> Iterator[list[bytes]]:
-    for items in _in_steps(value, False):
+    for members, scores in _in_steps(value, False):
         argv = [b"ZADD", key]
-        for member, score in items:
+        for member, score in zip(members, scores):
             argv.append(b"%.17g" % score)
             argv.append(member)
             if len(argv) == 2 + 2 * _REWRITE_ITEMS:
