@@ -27,6 +27,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from kvcore.codec.numbers import COMPILED, parse_int
+from kvcore.codec.output import Output
 
 _HEADER: Final = struct.Struct("<IH")
 _HEADER_SIZE: Final = 6
@@ -149,29 +150,26 @@ def encode(items: Sequence[bytes]) -> bytes:
 
     Raises ValueError if it would exceed 4 GiB.
     """
-    pieces: list[bytes] = [b""]
-    total = _HEADER_SIZE + 1
+    out = Output()
     for item in items:
         size = len(item)
         if 0 < size <= 20 and item[0] <= _NINE:
             number = parse_int(item)
             if number is not None:
-                piece = _encode_int(number)
-                pieces.append(piece)
-                total += len(piece)
+                out.write(_encode_int(number))
                 continue
         if size < 64:
-            pieces.append(_BYTE[0x80 | size])
-            pieces.append(item)
-            pieces.append(_BYTE[size + 1])
-            total += size + 2
+            out.write(_BYTE[0x80 | size])
+            out.write(item)
+            out.write(_BYTE[size + 1])
         else:
-            total += _encode_string(item, pieces)
+            _write_string(item, out)
+    out.write(_BYTE[_END])
+    entries = b"".join(out.take())
+    total = _HEADER_SIZE + len(entries)
     if total > _MAX_TOTAL:
         raise ValueError(f"a listpack cannot hold {total} bytes")
-    pieces[0] = _HEADER.pack(total, min(len(items), _UNCOUNTED))
-    pieces.append(_BYTE[_END])
-    return b"".join(pieces)
+    return _HEADER.pack(total, min(len(items), _UNCOUNTED)) + entries
 
 
 def longest(items: Sequence[bytes]) -> int:
@@ -205,8 +203,8 @@ def _encode_int(number: int) -> bytes:
     return _PACK_64(_INT_64, number, 9)
 
 
-def _encode_string(item: bytes, pieces: list[bytes]) -> int:
-    """Append the entry of a string of 64 bytes or more; returns the size of the entry."""
+def _write_string(item: bytes, out: Output) -> None:
+    """The entry of a string of 64 bytes or more."""
     size = len(item)
     if size < 4096:
         head = (0xE000 | size).to_bytes(2, "big")
@@ -214,8 +212,6 @@ def _encode_string(item: bytes, pieces: list[bytes]) -> int:
         head = _BYTE[_STRING_32] + size.to_bytes(4, "little")
     else:
         raise ValueError(f"a listpack cannot hold a string of {size} bytes")
-    back = _back_length(len(head) + size)
-    pieces.append(head)
-    pieces.append(item)
-    pieces.append(back)
-    return len(head) + size + len(back)
+    out.write(head)
+    out.write(item)
+    out.write(_back_length(len(head) + size))

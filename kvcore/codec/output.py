@@ -83,7 +83,7 @@ class Output:
         return self._passed + len(self._tail)
 
     def take(self) -> list[bytes]:
-        """What was written, in pieces of which none is empty. It is no longer in here."""
+        """What was written, in pieces. It is no longer in here."""
         blocks = self._blocks
         if not blocks:
             tail = self._tail

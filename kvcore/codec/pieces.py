@@ -27,7 +27,7 @@ class Output(list[bytes]):
         return sum(map(len, self))
 
     def take(self) -> list[bytes]:
-        pieces = [piece for piece in self if piece]
+        pieces = self[:]
         self.clear()
         return pieces
 
