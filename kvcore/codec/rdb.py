@@ -762,7 +762,9 @@ class Writer:
 
     def double(self, value: float) -> None:
         self._out.double(value)
-        self._pending += 8  # `raw` looks whether it is time to flush: a string precedes each
+        self._pending += 8
+        if self._pending >= _WRITE_SIZE:
+            self.flush()
 
     def u32(self, value: int) -> None:
         self.raw(value.to_bytes(4, "little"))
