@@ -1,6 +1,6 @@
 """All benchmarks beside redis-server, or some: one page with tables and plots.
 
-    python benchmarks/run.py [--quick | --full] [--only requests,memory] [--out docs/benchmarks]
+    python benchmarks/run.py [--quick | --full] [--fully growth] [--only requests,memory] [--out F]
 
 Needs redis-server, redis-benchmark and strace (apt-get install redis-server redis-tools strace),
 requirements-bench.txt, and kvcore with its plugins installed; compiled, if that is what you want to
@@ -11,6 +11,7 @@ asked is only told.
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import big
@@ -37,16 +38,14 @@ PARTS: dict[str, Run] = {
 }
 
 
-def measure(names: list[str], effort: Effort) -> list[Part]:
+def measure(names: list[str], effort: Effort, fully: list[str]) -> Iterator[Part]:
     """The parts, one after the other; what ends one of them does not end the others."""
-    found = []
     for name in names:
         progress(f"=== {name}")
         try:
-            found.append(PARTS[name](effort))
+            yield PARTS[name](Effort(full=True) if name in fully else effort)
         except Exception as error:
-            found.append(Part(name, "", [], [], [], [f"{type(error).__name__}: {error}"]))
-    return found
+            yield Part(name, "", [], [], [], [f"{type(error).__name__}: {error}"])
 
 
 def page_of(parts: list[Part]) -> str:
@@ -61,16 +60,19 @@ def page_of(parts: list[Part]) -> str:
 def main() -> int:
     parser = arguments((__doc__ or "").splitlines()[0])
     parser.add_argument("--only", default=",".join(PARTS), help="parts, separated by commas")
+    parser.add_argument("--fully", default="", help="parts that are measured as with --full")
     parser.set_defaults(out=Path("docs/benchmarks"))
     args = parser.parse_args()
     names = args.only.split(",")
-    unknown = set(names) - set(PARTS)
+    fully = args.fully.split(",") if args.fully else []
+    unknown = {*names, *fully} - set(PARTS)
     if unknown:
         parser.error(f"no such part: {', '.join(sorted(unknown))} (there are {', '.join(PARTS)})")
-    parts = measure(names, Effort(args.quick, args.full))
-    page = page_of(parts)
-    print(page)
-    write(page, parts, args.out)
+    parts = []
+    for part in measure(names, Effort(args.quick, args.full), fully):
+        parts.append(part)
+        write(page_of(parts), parts, args.out)  # what is measured is not lost if the rest is
+    print(page_of(parts))
     return 1 if any(part.failures for part in parts) else 0
 
 
