@@ -37,6 +37,9 @@ IS_LOADING: Final = "LOADING Redis is loading the dataset in memory"
 NOT_IN_MULTI: Final = "ERR Command not allowed inside a transaction"
 # After so much of replies a client's further commands wait until that has left.
 FULL: Final = 4 << 20 if COMPILED else 8192  # bytes or pieces: see `Output.length`
+# So many requests at once look for their keys together where no processor's cache holds the table.
+MANY: Final = 8
+LARGE: Final = 100_000
 # What a web browser sends first that is made to talk to us (cross protocol scripting).
 CROSS_PROTOCOL: Final = (b"post", b"host:")
 
@@ -169,6 +172,9 @@ class Session(Context):
         table = engine.table
         observed = bool(engine.before)
         engine.processed += len(commands)
+        if COMPILED and len(commands) >= MANY and self.db.entries.count >= LARGE:
+            # One by one, each would wait for the memory of its key. This changes nothing.
+            self.db.entries.fetch([argv[1] for argv in commands if len(argv) > 1])
         for argv in commands:
             begin = out.length()
             if begin > FULL:
