@@ -36,7 +36,7 @@ NOAUTH: Final = "NOAUTH Authentication required."
 IS_LOADING: Final = "LOADING Redis is loading the dataset in memory"
 NOT_IN_MULTI: Final = "ERR Command not allowed inside a transaction"
 # After so much of replies a client's further commands wait until that has left.
-FULL: Final = 4 << 20 if COMPILED else 8192  # bytes or pieces: see `Output.length`
+FULL: Final = 4 << 20 if COMPILED else 8192  # what ``len`` of an `Output` says
 # So many requests at once look for their keys together where no processor's cache holds the table.
 MANY: Final = 8
 LARGE: Final = 100_000

@@ -19,29 +19,38 @@ BLOCK: Final = 64 * 1024
 """Bytes of a block, about."""
 LONG: Final = 8 * 1024
 """Bytes of a piece that is not copied."""
+REFERENCE: Final = 512
+"""What such a piece weighs, which takes no room here but is to be handled."""
 _MOST: Final = 10**18  # a number below has few digits, and fits
 _ZERO: Final = 48
 _KEPT: Final = 4096  # bytes that a buffer may have held that is used again
 
 
 class Output:
-    """What was written and not taken. ``len`` measures it, in bytes (or pieces, uncompiled)."""
+    """What was written and not taken.
+
+    ``len`` weighs it: the bytes that were copied, and REFERENCE for each piece that was not.
+    (Uncompiled, it counts the pieces.)
+    """
 
     _blocks: list[bytes]
-    _passed: i64  # bytes in them
+    _references: list[int]  # the places in ``_blocks`` of what was not copied
+    _weight: i64  # of the blocks
     _tail: BytesWriter
 
     def __init__(self) -> None:
         self._blocks = []
-        self._passed = 0
+        self._references = []
+        self._weight = 0
         self._tail = BytesWriter()
 
     def write(self, piece: bytes) -> None:
         tail = self._tail
         if len(piece) > LONG:
             self._end_block()
+            self._references.append(len(self._blocks))
             self._blocks.append(piece)
-            self._passed += len(piece)
+            self._weight += REFERENCE
             return
         tail.write(piece)
         if len(tail) >= BLOCK:
@@ -73,14 +82,14 @@ class Output:
     @property
     def size(self) -> int:
         """Bytes."""
-        return self._passed + len(self._tail)
+        return sum(map(len, self._blocks)) + len(self._tail)
 
     def length(self) -> i64:
         """``len``, where compiled code asks."""
-        return self._passed + len(self._tail)
+        return self._weight + len(self._tail)
 
     def __len__(self) -> int:
-        return self._passed + len(self._tail)
+        return self._weight + len(self._tail)
 
     def take(self) -> list[bytes]:
         """What was written, in pieces. It is no longer in here."""
@@ -94,26 +103,31 @@ class Output:
             return [block]
         self._end_block()
         self._blocks = []
-        self._passed = 0
+        self._references = []
+        self._weight = 0
         return blocks
 
     def cut(self, length: int) -> None:
         """Take back what was written since ``len`` was this."""
         self._end_block()
         blocks = self._blocks
-        while self._passed > length:
+        while self._weight > length:
             block = blocks.pop()
-            self._passed -= len(block)
-            if self._passed < length:
-                blocks.append(block[: length - self._passed])
-                self._passed = length
+            if self._references and self._references[-1] == len(blocks):
+                self._references.pop()
+                self._weight -= REFERENCE
+                continue
+            self._weight -= len(block)
+            if self._weight < length:
+                blocks.append(block[: length - self._weight])
+                self._weight = length
 
     def _end_block(self) -> None:
         tail = self._tail
         size = len(tail)
         if size:
             self._blocks.append(tail.getvalue())
-            self._passed += size
+            self._weight += size
             self._empty(size)
 
     def _empty(self, size: i64) -> None:
