@@ -13,7 +13,7 @@ COMPILED: Final = not __file__.endswith(".py")
 
 if COMPILED or TYPE_CHECKING:
     from librt.strings import BytesWriter, write_f64_le
-    from mypy_extensions import i64, u8
+    from mypy_extensions import i64
 
 BLOCK: Final = 64 * 1024
 """Bytes of a block, about."""
@@ -21,8 +21,8 @@ LONG: Final = 8 * 1024
 """Bytes of a piece that is not copied."""
 REFERENCE: Final = 512
 """What such a piece weighs, which takes no room here but is to be handled."""
-_MOST: Final = 10**18  # a number below has few digits, and fits
-_ZERO: Final = 48
+_DIGITS: Final[list[bytes]] = [b"%d" % n for n in range(1000)]
+_THREE: Final[list[bytes]] = [b"%03d" % n for n in range(1000)]  # behind others
 _KEPT: Final = 4096  # bytes that a buffer may have held that is used again
 
 
@@ -58,22 +58,20 @@ class Output:
 
     def number(self, value: int) -> None:
         """Write a whole number in decimal."""
-        if not 0 <= value < _MOST:
+        if not 0 <= value < 1_000_000_000:
             self.write(b"%d" % value)
             return
-        rest: i64 = value
-        end: i64 = len(self._tail) + 1
-        while rest >= 10:
-            rest //= 10
-            end += 1
+        number: i64 = value
         tail = self._tail
-        rest = value
-        for _ in range(end - len(tail)):
-            tail.append(_ZERO)
-        while rest:
-            end -= 1
-            tail[end] = u8(_ZERO + rest % 10)
-            rest //= 10
+        if number >= 1_000_000:
+            tail.write(_DIGITS[number // 1_000_000])
+            tail.write(_THREE[number // 1000 % 1000])
+            tail.write(_THREE[number % 1000])
+        elif number >= 1000:
+            tail.write(_DIGITS[number // 1000])
+            tail.write(_THREE[number % 1000])
+        else:
+            tail.write(_DIGITS[number])
 
     def double(self, value: float) -> None:
         """Write an IEEE 754 double, its lowest byte first."""

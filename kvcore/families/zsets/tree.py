@@ -47,6 +47,7 @@ else:
 _MAX: Final = 128  # entries or children of a node; ranks are counted through them one by one
 _MIN: Final = 32  # except of the root
 _BUILT: Final = 96  # of a node built at once: room to grow
+_FEW: Final = 4  # equal scores, that are looked at one by one
 
 
 def _right(scores: vec[float], score: float) -> i64:
@@ -174,20 +175,31 @@ class _Node:
 
     def place(self, score: float, member: bytes) -> i64:
         """How many of this node's own entries or bounds are not above (score, member)."""
-        scores = self.scores
-        end = _right(scores, score)
-        if end == 0 or scores[end - 1] != score or self.members[end - 1] <= member:
+        end = _right(self.scores, score)
+        if end == 0 or self.scores[end - 1] != score:
             return end
-        return bisect_right(self.members, member, _left(scores, score), end)
+        return self._place_among(score, member, end)
 
     def place_of(self, score: float, member: bytes) -> i64:
         """`place`, if the entry is somewhere in the tree."""
-        if self.children is None:
-            scores = self.scores
-            end = _right(scores, score)
-            if end == 1 or scores[end - 2] != score:
-                return end
-        return self.place(score, member)
+        if self.children is not None:
+            return self.place(score, member)
+        end = _right(self.scores, score)
+        if end == 1 or self.scores[end - 2] != score:
+            return end
+        return self._place_among(score, member, end)
+
+    def _place_among(self, score: float, member: bytes, end: i64) -> i64:
+        """`place` among equal scores, the last of which is before ``end``."""
+        members = self.members
+        least = end - _FEW
+        while end > 0 and self.scores[end - 1] == score:
+            if members[end - 1] <= member:
+                break
+            end -= 1
+            if end == least:
+                return bisect_right(members, member, _left(self.scores, score), end)
+        return end
 
     def insert(self, score: float, member: bytes) -> None:
         """Put an entry into this leaf, and keep the member's object."""
