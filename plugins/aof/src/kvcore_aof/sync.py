@@ -23,8 +23,8 @@ from typing import Final
 from kvcore.errors import PersistenceError
 from kvcore.storage import File
 
-# A sync that is quicker than this costs less than waking a thread.
-QUICK_S: Final = 200e-6
+# A sync that is quicker than this costs less than what the thread takes and gives back.
+QUICK_S: Final = 500e-6
 # Slow syncs (quick ones taken off) after which the thread does it, and how many are remembered.
 SLOW: Final = 4
 MEMORY: Final = 8
