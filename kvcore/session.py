@@ -176,7 +176,7 @@ class Session(Context):
             # One by one, each would wait for the memory of its key. This changes nothing.
             self.db.entries.fetch([argv[1] for argv in commands if len(argv) > 1])
         for argv in commands:
-            begin = out.length()
+            begin = out.length() if COMPILED else len(out)
             if begin > FULL:
                 self.waiting.append(argv)
                 engine.processed -= 1
