@@ -168,9 +168,8 @@ def measure_grown(kind: Kind) -> Grown:
             before = server.memory()
             fill(server, (argv for n in range(GROWN) for argv in one_by_one(kind.make(n))))
             found.append((server.memory() - before) / GROWN)
-        before_all = ours.memory() - found[1] * GROWN
         time.sleep(LEFT_ALONE_S)
-        return Grown(*found, (ours.memory() - before_all) / GROWN)
+        return Grown(*found, (ours.memory() - before) / GROWN)  # ``before``: of ours, the last
 
 
 def run(effort: Effort) -> Part:

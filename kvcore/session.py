@@ -423,12 +423,7 @@ class Session(Context):
 
 def size_of(pieces: list[bytes]) -> int:
     """Bytes of all pieces together."""
-    if not COMPILED:
-        return sum(map(len, pieces))
-    size = 0
-    for piece in pieces:
-        size += len(piece)
-    return size
+    return sum(map(len, pieces))
 
 
 def is_loopback(host: str) -> bool:

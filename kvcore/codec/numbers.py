@@ -64,13 +64,17 @@ def parse_int(text: bytes) -> int | None:
 
 
 def _digits(text: bytes, start: int) -> int:
-    """The number that the digits from a place on spell; -1 if there is anything else."""
-    number = 0
-    for place in range(start, len(text)):
-        digit = text[place] - _ZERO
-        if not 0 <= digit <= 9:
+    """The number that up to 18 digits from a place on spell; -1 if there is anything else."""
+    number: i64 = 0
+    digit: i64
+    place: i64 = start
+    size: i64 = len(text)
+    while place < size:
+        digit = text[place]
+        if digit < _ZERO or digit > _NINE:
             return -1
-        number = number * 10 + digit
+        number = number * 10 + digit - _ZERO
+        place += 1
     return number
 
 
@@ -81,13 +85,8 @@ def parse_float(text: bytes) -> float | None:
     zero, NaN, and white space. Hexadecimal floats are taken.
     """
     if COMPILED and 0 < len(text) < _EXACT_DIGITS:
-        whole: i64 = 0
-        digit: i64
-        for digit in text:
-            if digit < _ZERO or digit > _NINE:
-                break
-            whole = whole * 10 + digit - _ZERO
-        else:
+        whole = _digits(text, 0)
+        if whole >= 0:
             return float(whole)
     elif text.isdigit() and len(text) < _EXACT_DIGITS:
         return float(text)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-COMPILED: Final = not __file__.endswith(".py")
+from kvcore.codec.numbers import COMPILED
 
 if COMPILED or TYPE_CHECKING:
     from librt.strings import BytesWriter, write_f64_le

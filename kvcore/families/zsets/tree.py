@@ -20,7 +20,7 @@ from bisect import bisect_left, bisect_right
 from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
-COMPILED: Final = not __file__.endswith(".py")
+from kvcore.codec.numbers import COMPILED
 
 # What compiled code reads without making objects is slow to the interpreter: it has its lists.
 # (mypyc takes this condition to be true, here and below, and leaves the other branch out.)
@@ -92,10 +92,8 @@ def _sum(counts: vec[i64], stop: i64) -> i64:
     return sum(counts[:stop])
 
 
-# Who calls the next two gives the array up, and keeps what they return.
-
-
 def _with_score(scores: vec[float], index: i64, score: float) -> vec[float]:
+    """Who calls it gives the array up, and keeps what it returns."""
     if COMPILED or TYPE_CHECKING:
         scores = append(scores, score)
         at: i64 = len(scores) - 1
@@ -106,19 +104,6 @@ def _with_score(scores: vec[float], index: i64, score: float) -> vec[float]:
     else:
         scores.insert(index, score)
     return scores
-
-
-def _with_count(counts: vec[i64], index: i64, count: i64) -> vec[i64]:
-    if COMPILED or TYPE_CHECKING:
-        counts = append(counts, count)
-        at: i64 = len(counts) - 1
-        while at > index:
-            counts[at] = counts[at - 1]
-            at -= 1
-        counts[index] = count
-    else:
-        counts.insert(index, count)
-    return counts
 
 
 class _Node:
@@ -226,7 +211,7 @@ class _Node:
             left.children = left.children[:at]
         moved = right.total()
         self.counts[index] -= moved
-        self.counts = _with_count(self.counts, index + 1, moved)
+        self.counts = extend(append(self.counts[: index + 1], moved), self.counts[index + 1 :])
         self.scores = _with_score(self.scores, index + 1, right.scores[0])
         self.members.insert(index + 1, right.members[0])
         self.children.insert(index + 1, right)

@@ -63,8 +63,10 @@ class Log:
     @property
     def pending(self) -> list[bytes]:
         """Pieces of text that are not written yet."""
-        self._encode()
-        self._pending += self._text.take()
+        if self._commits:
+            self._encode()
+        if self._text:
+            self._pending += self._text.take()
         return self._pending
 
     # Writing ----------------------------------------------------------------------------------
