@@ -23,7 +23,6 @@ HOT = [
     "kvcore/datatype.py",
     "kvcore/keyspace.py",
     "kvcore/entries.py",
-    "kvcore/cold.py",
     "kvcore/freeing.py",
     "kvcore/command.py",
     "kvcore/commits.py",

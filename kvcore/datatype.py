@@ -82,12 +82,14 @@ _FULL: Final = ("hashtable", "skiplist", "quicklist")
 class Value:
     """Base of the values that may be packed while nobody touches them, and freed in steps.
 
-    ``hot``  it was looked up since kvcore.cold last came by; a new one is
+    ``hot``     it was looked up since `Database.tidy` last came by; a new one is
+    ``origin``  the packed value that it was made of, until a command may change it
     """
 
-    __slots__ = ("hot",)
+    __slots__ = ("hot", "origin")
 
     hot: bool
+    origin: Packed | None
 
     def dismantle(self) -> Iterator[None] | None:
         """Take a large value apart, of which nobody has any part but this object: each step frees

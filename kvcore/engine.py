@@ -107,6 +107,8 @@ class Engine:
             keyspace.effects.append((ctx.db.index, argv))
         keyspace.replaced = False
         keyspace.pending = False
+        if keyspace.crowded:
+            keyspace.tidy()
         if not self.nested:
             self.commit()
 

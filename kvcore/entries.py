@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable
 from typing import Final, cast
 
 from kvcore.codec.rdb import Reader, Writer
-from kvcore.datatype import DataType, Limits, TypeRegistry
+from kvcore.datatype import DataType, TypeRegistry
 from kvcore.errors import CorruptData, EmptyValue
 from kvcore.persistence import Loader
 
@@ -97,7 +97,7 @@ def read_entries(
             if packed and datatype.take is not None:
                 value = datatype.take(code, reader, limits)
             if value is None:
-                value = _load(datatype, code, key, reader, limits, db)
+                value = _load(datatype, code, key, reader, loader, db)
                 if value is None:
                     count.skip(key)
                     expiry = -1
@@ -135,16 +135,18 @@ def _read_strings(reader: Reader, loader: Loader, db: int, count: Count) -> None
 
 
 def _load(
-    datatype: DataType, code: int, key: bytes, reader: Reader, limits: Limits, db: int
+    datatype: DataType, code: int, key: bytes, reader: Reader, loader: Loader, db: int
 ) -> object:
-    """None for an empty collection."""
+    """The value, packed if it may be; None for an empty collection."""
     try:
-        value: object = datatype.load(code, reader, limits)
+        value: object = datatype.load(code, reader, loader.limits)
     except EmptyValue:
         return None
     except CorruptData as error:
         error.why = f"{error.why} (in the value of key {key[:64]!r}, database {db})"
         raise
+    if loader.takes_packed and datatype.small is not None:
+        return loader.types.pack(value) or value
     return value
 
 

@@ -16,7 +16,6 @@ from collections.abc import Callable, Iterable
 import structlog
 
 from kvcore import change, families, plugins, snapshot, startup
-from kvcore.cold import ColdRound
 from kvcore.config import Config
 from kvcore.datatype import TypeRegistry
 from kvcore.engine import POLICY, Engine
@@ -77,7 +76,6 @@ class Instance(Host):
         self.plugins = plugins.Plugins([families, *hooks])
         self.keyspace = Keyspace(int(config["databases"]))
         self.keyspace.emptied = self._emptied
-        self.cold = ColdRound(self.keyspace)
         self.engine = Engine(self.keyspace)
         self.engine.instance = self
         self.engine.loading(True)  # until `load` is over: a server listens before it begins
@@ -347,8 +345,6 @@ class Instance(Host):
         engine = self.engine
         self.rates.sample(time.monotonic(), engine.processed, engine.received, engine.sent)
         self.keyspace.expire_some()
-        if self.active_child is None:
-            self.cold.step(time.monotonic())
         self.engine.commit()
         self.persistence.cron(time.time() if now is None else now)
 

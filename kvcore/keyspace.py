@@ -9,6 +9,9 @@ through `Keyspace.propagate`.
 Values: strings are plain ``bytes`` or ``int``; everything else is an instance of a family's class,
 or lies packed (see kvcore.packed) until `lookup` or `find` put the live value in its place.
 
+**Few small values are live** (`Database.live`): when more are than MOST_LIVE, those that were
+touched longest ago are packed again, between two commands, so that no command holds one of them.
+
 **A stable view** (`Keyspace.freeze`) is a copy of every table, and a table's copy is lazy. What may
 be changed in place, it keeps by one rule: **a command changes only a value that `Database.find`
 gave it**; `lookup`, `glance` and `peek` are for reading. While a view is open, `find` puts a copy
@@ -19,6 +22,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from typing import Final
 
@@ -32,6 +36,10 @@ KeyEvent = Callable[[int, str, bytes], None]
 # What one tick of active expiry may take, and how many keys it looks at before it judges.
 _EXPIRE_SLICE_S: Final = 0.025
 _EXPIRE_SAMPLE: Final = 200
+
+# Small values of one database that are live, and how many more may come before some are packed.
+MOST_LIVE: Final = 1024
+_MORE_LIVE: Final = 16
 
 _time: Final = time.time
 
@@ -50,13 +58,18 @@ class Watcher:
 
 
 class Database:
-    """One numbered database: keys to values, keys to expiry (Unix milliseconds)."""
+    """One numbered database: keys to values, keys to expiry (Unix milliseconds).
+
+    ``live``  the keys of all small values that do not lie packed (and some more), in the order in
+              which `tidy` looks at them
+    """
 
     index: int
     keyspace: Keyspace
     entries: Table
     expires: Table
     frozen: Table | None  # the entries as the open view has them
+    live: OrderedDict[bytes, None]
     watched: dict[bytes, list[Watcher]]
     expire_cursor: int
 
@@ -66,6 +79,7 @@ class Database:
         self.entries = Table()
         self.expires = Table()
         self.frozen = None
+        self.live = OrderedDict()
         self.watched = {}
         self.expire_cursor = 0
 
@@ -81,7 +95,9 @@ class Database:
             if isinstance(value, Value):
                 value.hot = True
             elif isinstance(value, Packed):
-                return self._unpack(key, value)
+                live = self._unpack(key, value)
+                live.origin = value
+                return live
             return value
         self.keyspace.misses += 1
         return None
@@ -95,6 +111,7 @@ class Database:
                 return value
             if isinstance(value, Value):
                 value.hot = True
+                value.origin = None
             elif isinstance(value, Packed):
                 return self._unpack(key, value)
             return value if self.frozen is None else self._spare(key, value)
@@ -122,11 +139,11 @@ class Database:
         value = self.peek(key)
         return value if isinstance(value, Packed) else self.find(key)
 
-    def _unpack(self, key: bytes, packed: Packed) -> object:
+    def _unpack(self, key: bytes, packed: Packed) -> Value:
         """Put the live value in the place of a packed one; raises CorruptData, and it stays."""
-        value: object = self.keyspace.types.unpack(packed, key)
+        value: Value = self.keyspace.types.unpack(packed, key)
         self.entries.set(key, value)
-        self.keyspace.unpacked += 1
+        self._mark_live(key)
         return value
 
     def exists(self, key: bytes) -> bool:
@@ -141,6 +158,7 @@ class Database:
         twin = datatype.copy(value)
         if twin is not value:
             self.entries.set(key, twin)
+            self._mark_live(key)
             size = sys.getsizeof(value) + datatype.length(value) * _ELEMENT_BYTES
             self.keyspace.copied += size
         return twin
@@ -165,10 +183,16 @@ class Database:
     # Changing ---------------------------------------------------------------------------------
 
     def set(self, key: bytes, value: object) -> None:
-        """Store a value, new or over an old one of any type, without expiry."""
+        """Store a string or a packed value, new or over an old one of any type, without expiry."""
         self.entries.set(key, value)
         if self.expires.count:
             self.expires.pop(key)
+
+    def store(self, key: bytes, value: object) -> None:
+        """The same for any value."""
+        self.set(key, value)
+        if isinstance(value, Value):
+            self._mark_live(key)
 
     def put(self, key: bytes, value: object) -> None:
         """Store a value and keep the key's expiry."""
@@ -230,6 +254,42 @@ class Database:
             for watcher in watchers:
                 watcher.broken = True
 
+    # Packing -----------------------------------------------------------------------------------
+
+    def _mark_live(self, key: bytes) -> None:
+        self.live[key] = None
+        if len(self.live) > MOST_LIVE + _MORE_LIVE:
+            self.keyspace.crowded.append(self)
+            self.keyspace.pending = True
+
+    def tidy(self) -> None:
+        """Pack what was touched longest ago, until no more than MOST_LIVE are live. Not while a
+        command runs: it would change a value that is in no table any more.
+
+        "Longest" by a second chance (the clock of Corbató, 1968): whatever was touched since it
+        was looked at last stays for another turn.
+        """
+        live = self.live
+        while len(live) > MOST_LIVE:
+            key, _ = live.popitem(last=False)
+            value = self.entries.get(key)
+            if isinstance(value, Value):
+                if value.hot:
+                    value.hot = False
+                    live[key] = None
+                else:
+                    self.pack(key, value)
+
+    def pack(self, key: bytes, value: Value) -> bool:
+        """Put the packed form in the place of a live value; False if it has none."""
+        packed = value.origin
+        if packed is None:
+            packed = self.keyspace.types.pack(value)
+        if packed is None:
+            return False
+        self.entries.set(key, packed)
+        return True
+
     def clear(self) -> int:
         """FLUSHDB: returns how many keys went."""
         count = self.entries.count
@@ -244,6 +304,7 @@ class Database:
             self.keyspace.freeing.add_keys(self.expires)
         self.entries = Table()
         self.expires = Table()
+        self.live = OrderedDict()
         self.frozen = None
         return count
 
@@ -301,7 +362,7 @@ class Keyspace:
     ``now``        Unix milliseconds, one reading for all commands that arrived together
     ``expiring``   False while a file is loaded
     ``frozen``     a view is open; ``copied`` bytes of values so far (see `spared`)
-    ``unpacked``   how many packed values were touched
+    ``crowded``    the databases that are to be tidied
     ``freeing``    what was deleted and is large
     ``emptied``    what FLUSHALL calls
     """
@@ -327,7 +388,7 @@ class Keyspace:
     misses: int
     expired: int
     evicted: int
-    unpacked: int
+    crowded: list[Database]
     freeing: Freeing
 
     def __init__(self, databases: int = 16) -> None:
@@ -351,7 +412,7 @@ class Keyspace:
         self.misses = 0
         self.expired = 0
         self.evicted = 0
-        self.unpacked = 0
+        self.crowded = []
         self.freeing = Freeing()
         self.databases = [Database(self, index) for index in range(databases)]
 
@@ -387,7 +448,14 @@ class Keyspace:
                     self.touched.append((db.index, key))
         a.entries, b.entries = b.entries, a.entries
         a.expires, b.expires = b.expires, a.expires
+        a.live, b.live = b.live, a.live
         a.frozen, b.frozen = b.frozen, a.frozen
+
+    def tidy(self) -> None:
+        """`Database.tidy` where it is due."""
+        for db in self.crowded:
+            db.tidy()
+        self.crowded = []
 
     def freeze(self) -> list[Frozen]:
         """All databases that are not empty as they are now, for a view that may be read on another

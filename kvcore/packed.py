@@ -3,8 +3,8 @@
 A small hash, list, set or sorted set costs 1 to 1.5 KB as Python objects, and as RDB has it
 (a listpack, an intset) a fifth of that. So the keyspace may hold its payload instead: what an RDB
 file brought stays as it lay there (`Loader`), what one command makes of several elements is packed
-from the beginning (each family's ``born_packed``), and what nobody has touched for some seconds is
-packed again (`kvcore.cold`).
+from the beginning (each family's ``born_packed``), and of what was touched, the least recent is
+packed again (`Database.tidy`).
 
 Packed values are immutable. Commands never see one: `Database.lookup` and `find` put the live
 value in its place. Whatever handles values of any type asks the registry, as ever, and need not

@@ -14,6 +14,9 @@ import random
 from collections.abc import Iterator
 from typing import Any
 
+from kvcore.datatype import Value
+from kvcore.keyspace import Keyspace
+
 TYPES = ("string", "list", "set", "zset", "hash")
 
 _BATCH = 500
@@ -134,3 +137,10 @@ def _hash(rng: random.Random, key: bytes) -> Iterator[Command]:
 
 
 _MAKERS = {"string": _string, "list": _list, "set": _set, "zset": _zset, "hash": _hash}
+
+
+def pack_all(keyspace: Keyspace) -> int:
+    """Let every value lie packed that may; returns how many did not before."""
+    return sum(
+        [isinstance(value, Value) and db.pack(key, value) for db, key, value in keyspace.walk()]
+    )

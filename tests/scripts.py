@@ -38,10 +38,10 @@ import attrs
 
 import kvcore
 from kvcore.codec.output import Output
-from kvcore.cold import pack_all
 from kvcore.config.grammar import quote_if_needed, split_args
 from kvcore.errors import CommandError
 from kvcore.resp import encode3, pack
+from tests.datasets import pack_all
 from tests.support import RedisServer
 
 Mode = Literal["exact", "unordered", "approx", "any"]

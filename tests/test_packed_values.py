@@ -1,5 +1,5 @@
 """Packed values: nobody can tell that they are, damage waits for whoever touches it, and what is
-left alone gets packed. (Scripts of commands run packed as well: see tests.scripts.)"""
+used least recently gets packed. (Scripts of commands run packed as well: see tests.scripts.)"""
 
 from __future__ import annotations
 
@@ -18,16 +18,15 @@ from kvcore import digest
 from kvcore.codec import intset, listpack
 from kvcore.codec.crc64 import crc64
 from kvcore.codec.rdb import LONGEST_SPAN, Writer
-from kvcore.cold import LONGEST_REST_S, REST_S, ColdRound, pack_all
-from kvcore.datatype import MOST_PACKED, Limits
+from kvcore.datatype import MOST_PACKED, Limits, Value
 from kvcore.errors import CommandError, CorruptData
 from kvcore.families.hashes.value import Hash
 from kvcore.families.lists.value import List
 from kvcore.families.sets.value import Set
 from kvcore.families.zsets.value import ZSet
-from kvcore.keyspace import Keyspace
+from kvcore.keyspace import MOST_LIVE, Keyspace
 from kvcore.packed import Packed
-from tests.datasets import commands
+from tests.datasets import commands, pack_all
 from tests.support import RedisServer, start_redis
 
 KINDS = ["hash", "list", "intset", "set", "zset"]
@@ -52,7 +51,6 @@ def unpack_all(store: kvcore.Store) -> None:
     db = keyspace_of(store).databases[0]
     for key in list(db.entries.keys()):
         db.find(key)
-    keyspace_of(store).unpacked = 0
 
 
 def keyspace_of(store: kvcore.Store) -> Keyspace:
@@ -98,7 +96,7 @@ def test_a_moved_value_stays_packed_and_a_deleted_one_is_never_decoded(store: kv
     store.execute("MOVE", "zset", "1")
     assert packed_keys(store) == {"renamed", "list", "copied", "zset", "intset", "set"}
     assert store.execute("DEL", "renamed", "set", "intset") == 3
-    assert keyspace_of(store).unpacked == 0
+    assert not live_keys(store)
     assert store.execute("LRANGE", "copied", "0", "-1") == [b"a", b"-5000", b"a"]
     store.execute("RPUSH", "copied", "more")
     assert store.execute("LLEN", "list") == 3
@@ -402,7 +400,7 @@ def test_small_values_of_a_file_stay_as_they_lie(tmp_path: Path, compress: bool)
         assert store.execute("SMEMBERS", "set") == {b"12", b"long" * 12}
 
 
-def test_what_the_limits_do_not_allow_is_loaded_as_ever(tmp_path: Path) -> None:
+def test_what_cannot_stay_as_it_lies_is_loaded_by_the_limits_and_packed(tmp_path: Path) -> None:
     items = listpack.encode(many(20))
     nodes = string(listpack.encode([b"x"]))
     save(
@@ -416,7 +414,7 @@ def test_what_the_limits_do_not_allow_is_loaded_as_ever(tmp_path: Path) -> None:
         HASH_ZIPLIST + string(b"old hash") + string(ziplist([b"f", b"v"])),
     )
     with opened(tmp_path, hash_max_listpack_entries=9, list_max_listpack_size=19) as store:
-        assert packed_keys(store) == {"set"}
+        assert live_keys(store) == {"list", "intset"}  # a quicklist, and too many
         assert store.execute("OBJECT", "ENCODING", "hash") == b"hashtable"
         assert store.execute("OBJECT", "ENCODING", "list") == b"quicklist"
         assert store.execute("OBJECT", "ENCODING", "intset") == b"hashtable"
@@ -442,7 +440,7 @@ def test_what_is_not_compact_stays_as_it_lies_too_and_keeps_its_encoding(tmp_pat
     )
     with opened(tmp_path, hash_max_listpack_entries=99) as store:
         assert packed_keys(store) == {
-            "hash", "few, long", "few", "set", "zset", "few scores"
+            "hash", "few, long", "few", "set", "zset", "few scores", "digits"
         }  # fmt: skip
         encodings = {
             "hash": b"hashtable", "few, long": b"hashtable", "few": b"listpack",
@@ -503,30 +501,12 @@ def test_damage_that_no_checksum_covers_is_found_at_once(tmp_path: Path, checksu
     assert 0 < caught.value.offset <= len(data)
 
 
-# Packing what is cold -----------------------------------------------------------------------------
+# What is live -------------------------------------------------------------------------------------
 
 
-def run(cold: ColdRound, now: float) -> int:
-    """A whole round, if one is due."""
-    packed = cold.step(now)
-    while cold.running:
-        packed += cold.step(now)
-    return packed
-
-
-def test_what_is_left_alone_for_a_round_is_packed(store: kvcore.Store) -> None:
-    fill_each_kind(store)
-    store.execute("SET", "string", "1")
-    cold = ColdRound(keyspace_of(store))
-    assert run(cold, 0.0) == 0  # all of them are new
-    store.execute("HGET", "hash", "f")
-    assert run(cold, REST_S) == len(KINDS) - 1
-    assert packed_keys(store) == set(KINDS) - {"hash"}
-    assert run(cold, 2 * REST_S) == 1
-    store.execute("LPOP", "list")
-    assert run(cold, 3 * REST_S) == 0
-    assert run(cold, 4 * REST_S) == 1
-    assert packed_keys(store) == set(KINDS)
+def live_keys(store: kvcore.Store) -> set[str]:
+    walk = keyspace_of(store).walk()
+    return {key.decode() for _, key, value in walk if isinstance(value, Value)}
 
 
 def test_large_values_are_never_packed(store: kvcore.Store) -> None:
@@ -547,56 +527,110 @@ def test_large_values_are_never_packed(store: kvcore.Store) -> None:
     assert pack_all(keyspace_of(store)) == 0
 
 
-def test_rounds_are_rare_as_long_as_there_is_nothing_to_pack(store: kvcore.Store) -> None:
-    for i in range(1000):
-        store.execute("SET", i, i)
-    cold = ColdRound(keyspace_of(store))
-    rests = []
-    for _ in range(20):
-        now = cold.due
-        run(cold, now)
-        rests.append(cold.due - now)
-    assert rests == sorted(rests)
-    assert rests[-1] == LONGEST_REST_S
+@pytest.mark.parametrize("command", ["RPUSH {} x", "HSET {} f v", "SADD {} x", "ZADD {} 1 x"])
+def test_no_more_than_some_values_are_live_however_many_are_made(
+    store: kvcore.Store, command: str
+) -> None:
+    for number in range(3 * MOST_LIVE):
+        for argv in (command.format(number), "RPUSH in-use x", "LPOP in-use"):
+            store.execute(*argv.split())
+        assert len(live_keys(store)) < MOST_LIVE + 50
+    store.execute("RPUSH", "in-use", "x")
+    assert len(packed_keys(store)) > MOST_LIVE
+    assert len(store.execute("KEYS", "*")) == 3 * MOST_LIVE + 1
+
+
+def test_what_was_used_least_recently_is_packed_whole(store: kvcore.Store) -> None:
+    """Reads and writes go round more values than may be live; one is read all the time."""
+    count = 2 * MOST_LIVE
+    for number in range(count):
+        store.execute("RPUSH", number, "made")
+    for number in range(count):
+        store.execute("RPUSH", number, "pushed")
+        assert store.execute("LLEN", "0") == 2
+    assert "0" in live_keys(store)
+    for number in range(count):
+        assert store.execute("LRANGE", number, "0", "-1") == [b"made", b"pushed"]
+    assert len(live_keys(store)) < MOST_LIVE + 50
+
+
+def test_a_value_that_was_only_read_is_packed_as_it_lay(store: kvcore.Store) -> None:
     fill_each_kind(store)
     pack_all(keyspace_of(store))
-    store.execute("HLEN", "hash")
-    assert run(cold, now + 1) == 0
-    assert cold.due == now + 1 + REST_S  # something was unpacked, and will be cold one day
+    db = keyspace_of(store).databases[0]
+    before = {kind: db.peek(kind.encode()) for kind in KINDS}
+    for kind, question in zip(KINDS, ("HLEN", "LLEN", "SCARD", "SCARD", "ZCARD")):
+        store.execute(question, kind)
+    assert not packed_keys(store)
+    store.execute("HSET", "hash", "f", "w")
+    store.execute("LPUSH", "list", "more")
+    pack_all(keyspace_of(store))
+    after = {kind: db.peek(kind.encode()) for kind in KINDS}
+    assert [kind for kind in KINDS if after[kind] is not before[kind]] == ["hash", "list"]
+    assert store.execute("HGET", "hash", "f") == b"w"
+    assert store.execute("LLEN", "list") == 4
 
 
-def test_the_store_packs_by_itself_but_not_beside_a_child(
-    store: kvcore.Store, monkeypatch: pytest.MonkeyPatch
+def test_a_transaction_may_use_more_than_may_be_live(store: kvcore.Store) -> None:
+    count = 2 * MOST_LIVE
+    store.execute("MULTI")
+    for number in range(count):
+        store.execute("RPUSH", number, "x")
+        store.execute("RPUSH", "all", number)
+    store.execute("EXEC")
+    assert store.execute("LLEN", "all") == count
+    assert len(live_keys(store)) < MOST_LIVE + 50
+
+
+def test_one_command_may_hold_more_than_may_be_live(store: kvcore.Store) -> None:
+    count = 2 * MOST_LIVE
+    for number in range(count):
+        store.execute("SADD", number, number, "common")
+    pack_all(keyspace_of(store))
+    assert store.execute("SINTERSTORE", "same", *range(count)) == 1
+    assert store.execute("SMEMBERS", "same") == {b"common"}
+    assert len(live_keys(store)) < MOST_LIVE + 50
+
+
+def test_other_ways_of_making_a_value_count_as_well(store: kvcore.Store) -> None:
+    store.execute("RPUSH", "list", "a", "b")
+    dump = store.execute("DUMP", "list")
+    unpack_all(store)
+    for number in range(MOST_LIVE):
+        store.execute("COPY", "list", f"copy {number}")
+        store.execute("RESTORE", f"restored {number}", "0", dump)
+        store.execute("SORT", "list", "ALPHA", "STORE", f"sorted {number}")
+        store.execute("RPUSH", "renamed", "x")
+        store.execute("RENAME", "renamed", f"renamed {number}")
+    assert len(live_keys(store)) < MOST_LIVE + 50
+    assert len(packed_keys(store)) > 3 * MOST_LIVE - 50
+
+
+def test_databases_take_what_is_live_along_when_they_are_swapped_or_emptied(
+    store: kvcore.Store,
 ) -> None:
-    def tick() -> None:
-        store.instance.cold.due = 0.0
-        store.tick()
-
-    fill_each_kind(store)
-    tick()
-    with monkeypatch.context() as patch:
-        patch.setattr(type(store.instance), "active_child", object())
-        tick()
-        assert not packed_keys(store)
-    tick()
-    assert packed_keys(store) == set(KINDS)
-
-
-def test_a_round_survives_what_happens_to_the_keyspace_meanwhile(store: kvcore.Store) -> None:
-    """Steps between growth and shrinkage: in the end everything that is left is packed."""
-    cold = ColdRound(keyspace_of(store))
-    for i in range(3000):
-        store.execute("RPUSH", i, "x")
-        if i % 100 == 0:
-            cold.due = 0.0
-            cold.step(0.0)
-    for i in range(0, 3000, 2):
-        store.execute("DEL", i)
-        if i % 100 == 0:
-            cold.due = 0.0
-            cold.step(0.0)
+    for number in range(MOST_LIVE):
+        store.execute("RPUSH", number, "x")
     store.execute("SWAPDB", "0", "1")
-    for _ in range(3):
-        cold.due = 0.0
-        run(cold, 0.0)
-    assert len(packed_keys(store)) == 1500
+    assert not keyspace_of(store).databases[0].live
+    store.execute("SELECT", "1")
+    for number in range(MOST_LIVE):
+        store.execute("RPUSH", f"more {number}", "x")
+    assert len(live_keys(store)) < MOST_LIVE + 50
+    store.execute("FLUSHDB")
+    assert not keyspace_of(store).databases[1].live
+
+
+def test_an_open_view_keeps_what_is_packed_and_unpacked_meanwhile(store: kvcore.Store) -> None:
+    count = 2 * MOST_LIVE
+    for number in range(count):
+        store.execute("RPUSH", number, "seen")
+    keyspace = keyspace_of(store)
+    view = keyspace.freeze()[0].entries
+    for number in range(count):
+        store.execute("RPUSH", number, "unseen")
+    assert len(live_keys(store)) < MOST_LIVE + 50
+    seen = [keyspace.types.of(value).length(value) for _, value in view.items()]
+    keyspace.thaw()
+    assert seen == [1] * count
+    assert {store.execute("LLEN", number) for number in range(count)} == {2}

@@ -41,7 +41,7 @@ def _put(ctx: Context, key: bytes, fields: Hash | None, field: bytes, value: byt
     """Set one field of a hash that `_find` has found, or of a new one."""
     if fields is None:
         fields = Hash()
-        ctx.db.set(key, fields)
+        ctx.db.store(key, fields)
     limits = ctx.keyspace.limits
     fields.set(field, value, limits.hash_max_listpack_entries, limits.hash_max_listpack_value)
 
@@ -70,7 +70,7 @@ def _set_fields(ctx: Context, argv: list[bytes], name: str) -> int:
                 db.changed(key, "hset", size // 2 - 1)
                 return created
         fields = Hash()
-        db.set(key, fields)
+        db.store(key, fields)
     elif not isinstance(fields, Hash):
         raise CommandError(WRONG_TYPE)
     max_entries = limits.hash_max_listpack_entries

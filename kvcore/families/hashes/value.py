@@ -32,6 +32,7 @@ class Hash(Value):
 
     def __init__(self) -> None:
         self.hot = True
+        self.origin = None
         self.encoding = LISTPACK
         self._fields = {}
 

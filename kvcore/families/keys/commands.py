@@ -130,7 +130,7 @@ def randomkey(ctx: Context, argv: list[bytes]) -> object:
 
 def _put(db: Database, key: bytes, value: object, when: int) -> None:
     """Store a value, over whatever is there, with its expiry (-1: none)."""
-    db.set(key, value)
+    db.store(key, value)
     if when >= 0:
         db.expire_at(key, when)
 

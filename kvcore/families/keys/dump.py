@@ -110,7 +110,7 @@ def restore(ctx: Context, argv: list[bytes]) -> object:
         if db.delete(key):
             keyspace.propagate(db.index, [b"DEL", key])
         return "OK"
-    db.set(key, value)
+    db.store(key, value)
     if when:
         db.expire_at(key, when)
         if not absolute:

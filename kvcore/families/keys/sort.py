@@ -159,7 +159,7 @@ def _store(ctx: Context, target: bytes, rows: list[bytes | None]) -> int:
         build = ctx.keyspace.types.by_name["list"].build
         assert build is not None
         elements = [row or b"" for row in rows]
-        db.set(target, build(elements, ctx.keyspace.limits))
+        db.store(target, build(elements, ctx.keyspace.limits))
         db.changed(target, "sortstore", len(rows))
     else:
         db.delete(target)

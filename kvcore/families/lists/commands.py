@@ -92,7 +92,7 @@ def move(
     taken = origin.pop_left(1, fill) if from_left else origin.pop_right(1, fill)
     if into is None:
         into = List()
-        db.set(target, into)
+        db.store(target, into)
     if to_left:
         into.push_left(taken, fill)
     else:
@@ -129,7 +129,7 @@ def _push(ctx: Context, argv: list[bytes], left: bool, create: bool) -> int:
             db.changed(key, "lpush" if left else "rpush", len(argv) - 2)
             return len(argv) - 2
         value = List()
-        db.set(key, value)
+        db.store(key, value)
     elements = argv[2:]
     fill = ctx.keyspace.limits.list_max_listpack_size
     if left:

@@ -49,6 +49,7 @@ class List(Value):
 
     def __init__(self) -> None:
         self.hot = True
+        self.origin = None
         self.encoding = LISTPACK
         self._blocks = [[]]
         self._borrowed = None

@@ -66,7 +66,7 @@ def sadd(ctx: Context, argv: list[bytes]) -> object:
                 db.changed(key, "sadd", len(members))
                 return len(members)
         value = Set()
-        db.set(key, value)
+        db.store(key, value)
     intset = limits.set_max_intset_entries
     entries = limits.set_max_listpack_entries
     size = limits.set_max_listpack_value
@@ -114,7 +114,7 @@ def smove(ctx: Context, argv: list[bytes]) -> object:
         db.drop_empty(source)
     if into is None:
         into = Set()
-        db.set(target, into)
+        db.store(target, into)
     limits = ctx.keyspace.limits
     if into.add(
         member,
@@ -300,7 +300,7 @@ def _store(ctx: Context, target: bytes, members: set[bytes], event: str) -> int:
     """Make the members the value of a key, whatever it held; none: delete it."""
     db = ctx.db
     if members:
-        db.set(target, build(members, ctx.keyspace.limits))
+        db.store(target, build(members, ctx.keyspace.limits))
         db.changed(target, event)
     else:
         db.delete(target)

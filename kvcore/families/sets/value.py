@@ -34,6 +34,7 @@ class Set(Value):
 
     def __init__(self) -> None:
         self.hot = True
+        self.origin = None
         self.encoding = INTSET
         self._members = set()
 

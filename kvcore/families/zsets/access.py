@@ -39,7 +39,7 @@ def store(ctx: Context, key: bytes, items: list[tuple[bytes, float]], event: str
     if items:
         limits = ctx.keyspace.limits
         max_entries = limits.zset_max_listpack_entries
-        db.set(key, ZSet.of(items, max_entries, limits.zset_max_listpack_value))
+        db.store(key, ZSet.of(items, max_entries, limits.zset_max_listpack_value))
         db.changed(key, event)
     else:
         db.delete(key)

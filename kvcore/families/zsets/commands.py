@@ -87,7 +87,7 @@ def _add(ctx: Context, argv: list[bytes], options: int) -> object:
                 db.changed(key, "zadd", len(made) + updated)
                 return len(made)
         zset = ZSet()
-        db.set(key, zset)
+        db.store(key, zset)
     elif not isinstance(zset, ZSet):
         raise CommandError(WRONG_TYPE)
     max_entries = limits.zset_max_listpack_entries

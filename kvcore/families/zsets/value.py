@@ -53,6 +53,7 @@ class ZSet(Value):
 
     def __init__(self) -> None:
         self.hot = True
+        self.origin = None
         self.encoding = LISTPACK
         self._scores = {}
         self._tree = Tree([], [])

@@ -20,14 +20,13 @@ import redis
 import kvcore
 from kvcore import digest, families
 from kvcore.codec.rdb import Reader
-from kvcore.cold import pack_all
 from kvcore.datatype import DataType, Limits
 from kvcore.engine import Engine
 from kvcore.errors import CorruptData
 from kvcore.keyspace import Keyspace
 from kvcore.load import EngineLoader
 from kvcore_rdb import format
-from tests.datasets import TYPES, commands, fill
+from tests.datasets import TYPES, commands, fill, pack_all
 from tests.support import RedisServer, start_kvcore, start_redis
 
 REPOSITORY = Path(__file__).parents[3]
