@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any, Final
 
-from kvcore.codec.rdb import MANY_STRINGS, ONE_STRING, SINCE, Reader, Writer
+from kvcore.codec.rdb import MANY_STRINGS, ONE_STRING, SINCE, WRITTEN, Reader, Writer
 from kvcore.errors import CorruptData
 from kvcore.packed import Packed, form
 
@@ -73,6 +73,15 @@ BORN_PACKED: Final = 2
 """Elements that a command must bring for a value to be packed from the beginning: with so many it
 is more likely complete than the first of many steps."""
 
+ONE_NODE: Final = b"\x01\x02"
+"""What is in front of a list that is one listpack."""
+
+LATEST: Final = WRITTEN[-1]
+"""The RDB version whose encodings packed values have."""
+
+PATIENCE: Final = 32
+"""Operations on a payload, after which decoding it has paid off."""
+
 _ANY: Final = 1 << 60  # compiled code compares it without an object
 _UNLIMITED: Final = _unlimited()
 _NOTHING: Final = _nothing()
@@ -84,12 +93,21 @@ class Value:
 
     ``hot``     it was looked up since `Database.tidy` last came by; a new one is
     ``origin``  the packed value that it was made of, until a command may change it
+    ``spared``  what was done to it while it was kept as a payload (see `payload`)
+
+    A small value may work on the entries of its payload, as Redis does, instead of decoding all of
+    them for a look at one. That is worth it a few times: the classes that do so go by PATIENCE.
     """
 
-    __slots__ = ("hot", "origin")
+    __slots__ = ("hot", "origin", "spared")
 
     hot: bool
     origin: Packed | None
+    spared: int
+
+    def payload(self) -> bytes | None:
+        """What ``save`` writes in the latest RDB version, if the value is kept as that."""
+        return None
 
     def dismantle(self) -> Iterator[None] | None:
         """Take a large value apart, of which nobody has any part but this object: each step frees
@@ -120,6 +138,8 @@ class DataType:
     ``small``        value -> may it be packed: it has at most MOST_PACKED elements of few bytes,
                      and what ``save`` writes under ``rdb_code`` comes back from ``load`` with the
                      same encoding under limits that allow any, or none if it is not compact
+    ``open``         code, payload -> a value that is kept as this payload, which was made here
+                     (so it is sound) and is not of the full encoding; None if there are no such
     ``take``         code, reader, limits -> the payload as it lies, undecoded, in the `form` that
                      unpacks to what ``load`` would make of it; None, with nothing consumed, if
                      that would not be `small`, or cannot be seen
@@ -147,6 +167,7 @@ class DataType:
     build: Callable[[list[bytes], Limits], Any] | None
     field: Callable[[Any, bytes], bytes | None] | None
     small: Callable[[Any], bool] | None
+    open: Callable[[int, bytes], Value] | None
     take: Callable[[int, Reader, Limits], Packed | None] | None
     forms: list[PackedForm]
 
@@ -169,6 +190,7 @@ class DataType:
         build: Callable[[list[bytes], Limits], Any] | None = None,
         field: Callable[[Any, bytes], bytes | None] | None = None,
         small: Callable[[Any], bool] | None = None,
+        open: Callable[[int, bytes], Value] | None = None,
         take: Callable[[int, Reader, Limits], Packed | None] | None = None,
     ) -> None:
         self.name = name
@@ -187,26 +209,31 @@ class DataType:
         self.build = build
         self.field = field
         self.small = small
+        self.open = open
         self.take = take
         self.forms = []
         if small is not None:
             for code in rdb_codes:
-                self.forms.append(PackedForm(code, self, full=False))
-                self.forms.append(PackedForm(code, self, full=True))
+                self.forms.append(PackedForm(code, self, TAKEN))
+                self.forms.append(PackedForm(code, self, FULL))
+                self.forms.append(PackedForm(code, self, MADE))
 
-    def form(self, code: int, full: bool = False) -> PackedForm:
-        """The packed form of payloads under an RDB code, of which a value of compact encoding is
-        made, or one of the full encoding: hashtable, skiplist, quicklist."""
-        return self.forms[2 * self.rdb_codes.index(code) + full]
+    def form(self, code: int, kind: int) -> PackedForm:
+        """The packed form of payloads under an RDB code: one of TAKEN, FULL, MADE."""
+        return self.forms[3 * self.rdb_codes.index(code) + kind]
 
 
-_ONE_NODE: Final = b"\x01\x02"  # in front of a list that is one listpack
+# Kinds of packed forms:
+TAKEN: Final = 0  # from a file; its value is of a compact encoding, once it is decoded
+FULL: Final = 1  # its value is of the full encoding: hashtable, skiplist, quicklist
+MADE: Final = 2  # made here of a value of compact encoding
+_KINDS: Final = ["", "Full", "Made"]
 
 
 class PackedForm:
     """How the payloads of one RDB code lie in the keyspace, and the `DataType` that they have.
 
-    ``full``    the value's encoding is not compact, whatever the limits allow
+    ``kind``    TAKEN, FULL or MADE
     ``cls``     the class of such values: ``form.cls(payload)``
     ``base``    the live values' type
     ``record``  the packed values' type: it writes the payload as it lies, and decodes it for
@@ -214,7 +241,7 @@ class PackedForm:
     """
 
     code: int
-    full: bool
+    kind: int
     since: int  # the RDB version that brought the code
     string_at: int  # where the payload's only string begins; -1 if it is made otherwise
     gap: int  # behind each string of a payload that is a length and strings; else -1
@@ -222,14 +249,14 @@ class PackedForm:
     base: DataType
     record: DataType
 
-    def __init__(self, code: int, base: DataType, *, full: bool) -> None:
+    def __init__(self, code: int, base: DataType, kind: int) -> None:
         self.code = code
-        self.full = full
+        self.kind = kind
         self.since = SINCE.get(code, 0)
         self.string_at = ONE_STRING.get(code, -1)
         self.gap = MANY_STRINGS.get(code, -1)
         self.base = base
-        self.cls = form(f"Packed{'Full' if full else ''}{base.name.capitalize()}{code}")
+        self.cls = form(f"Packed{_KINDS[kind]}{base.name.capitalize()}{code}")
         self.record = DataType(
             base.name,
             number=base.number,
@@ -250,9 +277,11 @@ class PackedForm:
 
     def unpack(self, payload: bytes, key: bytes | None = None) -> Any:
         """The live value, made anew; raises CorruptData, which names the key."""
+        if self.kind == MADE and self.base.open is not None:
+            return self.base.open(self.code, payload)
         reader = Reader(bytes(payload))
         try:
-            value = self.base.load(self.code, reader, _NOTHING if self.full else _UNLIMITED)
+            value = self.base.load(self.code, reader, _NOTHING if self.kind == FULL else _UNLIMITED)
             if not reader.at_end():
                 raise reader.fail("something follows it")
         except CorruptData as error:
@@ -275,7 +304,7 @@ class PackedForm:
             self.base.save(self.unpack(payload), writer)
         elif self.gap >= 0:
             writer.packed_strings(payload, self.gap)
-        elif self.string_at < 0 or payload[: self.string_at] != _ONE_NODE[: self.string_at]:
+        elif self.string_at < 0 or payload[: self.string_at] != ONE_NODE[: self.string_at]:
             writer.raw(payload)
         else:
             writer.packed(payload, self.string_at)
@@ -339,13 +368,18 @@ class TypeRegistry:
     def pack(self, value: object) -> Packed | None:
         """The packed form of a live value; None if it has none or is not small."""
         datatype = self.by_class[type(value)]
-        if datatype.small is None or not datatype.small(value):
+        if datatype.small is None:
             return None
-        writer = Writer()
+        code = datatype.rdb_code(value, LATEST)
+        payload = value.payload() if isinstance(value, Value) else None
+        if payload is not None:
+            return datatype.form(code, MADE).cls(payload)
+        if not datatype.small(value):
+            return None
+        writer = Writer(compress=False, version=LATEST)
         datatype.save(value, writer)
         full = datatype.encoding(value, _UNLIMITED) in _FULL
-        form = datatype.form(datatype.rdb_code(value, writer.version), full)
-        return form.cls(writer.getvalue())
+        return datatype.form(code, FULL if full else MADE).cls(writer.getvalue())
 
     def unpack(self, packed: Packed, key: bytes) -> Any:
         """The live value of a packed one; raises CorruptData, which names the key."""

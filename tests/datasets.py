@@ -14,7 +14,7 @@ import random
 from collections.abc import Iterator
 from typing import Any
 
-from kvcore.datatype import Value
+from kvcore.datatype import TypeRegistry, Value
 from kvcore.keyspace import Keyspace
 
 TYPES = ("string", "list", "set", "zset", "hash")
@@ -144,3 +144,10 @@ def pack_all(keyspace: Keyspace) -> int:
     return sum(
         [isinstance(value, Value) and db.pack(key, value) for db, key, value in keyspace.walk()]
     )
+
+
+def repacked(types: TypeRegistry, value: Any) -> Any:
+    """What comes of a value that has lain packed; the value itself if it may not, or is empty,
+    as no key's value is."""
+    packed = types.pack(value) if len(value) else None
+    return value if packed is None else types.unpack(packed, b"key")

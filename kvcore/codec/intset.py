@@ -5,6 +5,9 @@
     u32 width (2, 4 or 8)   u32 count   count integers of that width, ascending
 
 All numbers are little endian; the integers are signed.
+
+`decode` and `encode` deal with whole ones. What is edited in place is known to be sound: `find`
+and the like check nothing.
 """
 
 from __future__ import annotations
@@ -18,6 +21,8 @@ from typing import Final
 _HEADER: Final = struct.Struct("<II")
 _HEADER_SIZE: Final = 8
 _CODES: Final = {2: "h", 4: "i", 8: "q"}
+
+EMPTY: Final = _HEADER.pack(2, 0)
 
 
 def decode(data: bytes) -> list[int]:
@@ -38,7 +43,7 @@ def decode(data: bytes) -> list[int]:
 def encode(members: Sequence[int]) -> bytes:
     """The intset of `members`, which are int64, distinct and ascending."""
     if not members:
-        return _HEADER.pack(2, 0)
+        return EMPTY
     low, high = members[0], members[-1]
     if low >= -(2**15) and high < 2**15:
         width = 2
@@ -56,3 +61,54 @@ def _disorder(members: list[int], width: int) -> int:
         if members[index] <= members[index - 1]:
             return _HEADER_SIZE + index * width
     return -1
+
+
+# Editing in place ---------------------------------------------------------------------------------
+
+
+def count(data: bytes) -> int:
+    """How many members there are."""
+    return int.from_bytes(data[4:8], "little")
+
+
+def member(data: bytes, rank: int) -> int:
+    """The member above so many others."""
+    width = data[0]
+    at = _HEADER_SIZE + rank * width
+    return int.from_bytes(data[at : at + width], "little", signed=True)
+
+
+def find(data: bytes, number: int) -> int:
+    """The rank of a member; if it is not there, less than 0: -1 - the rank that it would have."""
+    low = 0
+    high = count(data)
+    while low < high:
+        middle = (low + high) >> 1
+        found = member(data, middle)
+        if found == number:
+            return middle
+        if found < number:
+            low = middle + 1
+        else:
+            high = middle
+    return -1 - low
+
+
+def insert(data: bytes, number: int, rank: int) -> bytes:
+    """The intset with one more member, whose rank is this."""
+    width = data[0]
+    bits = 8 * width - 1
+    if not -(1 << bits) <= number < 1 << bits:
+        members = decode(data)
+        members.insert(rank, number)
+        return encode(members)
+    at = _HEADER_SIZE + rank * width
+    added = number.to_bytes(width, "little", signed=True)
+    return _HEADER.pack(width, count(data) + 1) + data[_HEADER_SIZE:at] + added + data[at:]
+
+
+def remove(data: bytes, rank: int) -> bytes:
+    """The intset without the member of this rank; as in Redis, those that stay keep their width."""
+    width = data[0]
+    at = _HEADER_SIZE + rank * width
+    return _HEADER.pack(width, count(data) - 1) + data[_HEADER_SIZE:at] + data[at + width :]

@@ -18,16 +18,23 @@
 What is not said otherwise is little endian. A count of 65535 means that the entries have to be
 counted. The back-length is 1 to 5 bytes of 7 bits, high bits first; all but the first byte have
 their top bit set.
+
+`decode` and `encode` deal with whole ones. What is edited in place lies as its *entries*, without
+header and end (`entries`, `wrap`), and is known to be sound: `after`, `find` and the like check
+nothing.
 """
 
 from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from kvcore.codec.numbers import COMPILED, parse_int
 from kvcore.codec.output import Output
+
+if TYPE_CHECKING:
+    from mypy_extensions import i64
 
 _HEADER: Final = struct.Struct("<IH")
 _HEADER_SIZE: Final = 6
@@ -64,8 +71,14 @@ def decode(data: bytes) -> list[bytes]:
         raise ValueError(f"listpack of {len(data)} bytes claims {total} at byte 0")
     if data[end] != _END:
         raise ValueError(f"listpack does not end with 0xff at byte {end}")
+    items = _decode_entries(data, _HEADER_SIZE, end)
+    if count != _UNCOUNTED and count != len(items):
+        raise ValueError(f"listpack claims {count} entries and has {len(items)} at byte 4")
+    return items
+
+
+def _decode_entries(data: bytes, pos: int, end: int) -> list[bytes]:
     items: list[bytes] = []
-    pos = _HEADER_SIZE
     while pos < end:
         code = data[pos]
         if code < 0x80:
@@ -82,8 +95,6 @@ def decode(data: bytes) -> list[bytes]:
             pos = stop + 1
         else:
             pos = _skip_back_length(data, pos, stop, end)
-    if count != _UNCOUNTED and count != len(items):
-        raise ValueError(f"listpack claims {count} entries and has {len(items)} at byte 4")
     return items
 
 
@@ -164,12 +175,7 @@ def encode(items: Sequence[bytes]) -> bytes:
             out.write(_BYTE[size + 1])
         else:
             _write_string(item, out)
-    out.write(_BYTE[_END])
-    entries = b"".join(out.take())
-    total = _HEADER_SIZE + len(entries)
-    if total > _MAX_TOTAL:
-        raise ValueError(f"a listpack cannot hold {total} bytes")
-    return _HEADER.pack(total, min(len(items), _UNCOUNTED)) + entries
+    return wrap(b"".join(out.take()), len(items))
 
 
 def longest(items: Sequence[bytes]) -> int:
@@ -215,3 +221,124 @@ def _write_string(item: bytes, out: Output) -> None:
     out.write(head)
     out.write(item)
     out.write(_back_length(len(head) + size))
+
+
+# Entries that are edited in place -----------------------------------------------------------------
+
+
+def entries(data: bytes, start: int = 0) -> bytes:
+    """The entries of the listpack that begins at ``start`` and ends with the data."""
+    return data[start + _HEADER_SIZE : -1]
+
+
+def count(data: bytes, start: int = 0) -> int:
+    """How many entries the listpack has that begins at ``start``; less than 65535."""
+    return data[start + 4] | data[start + 5] << 8
+
+
+def wrap(entries: bytes, count: int) -> bytes:
+    """The listpack of so many entries. Raises ValueError if it would exceed 4 GiB."""
+    total = _HEADER_SIZE + len(entries) + 1
+    if total > _MAX_TOTAL:
+        raise ValueError(f"a listpack cannot hold {total} bytes")
+    return _HEADER.pack(total, min(count, _UNCOUNTED)) + entries + _BYTE[_END]
+
+
+def entry(item: bytes) -> bytes:
+    """An item as `encode` spells it: equal items have equal entries."""
+    size = len(item)
+    if 0 < size <= 20 and item[0] <= _NINE:
+        number = parse_int(item)
+        if number is not None:
+            return _encode_int(number)
+    if size < 64:
+        return _BYTE[0x80 | size] + item + _BYTE[size + 1]
+    out = Output()
+    _write_string(item, out)
+    return b"".join(out.take())
+
+
+def after(entries: bytes, at: i64) -> i64:
+    """Where the entry ends that begins here."""
+    code: i64 = entries[at]
+    if code < 0x80:
+        return at + 2
+    if code < 0xC0:
+        return at + 2 + (code & 0x3F)
+    if code < 0xE0:
+        return at + 3
+    if code > _STRING_32:
+        return at + (10 if code == _INT_64 else code - _INT_16 + 4)
+    size: i64
+    byte: i64
+    if code < _STRING_32:
+        byte = entries[at + 1]
+        size = 2 + ((code & 0x0F) << 8 | byte)
+    else:
+        size = 0
+        for place in range(4):
+            byte = entries[at + 4 - place]
+            size = size << 8 | byte
+        size += 5
+    if size < 128:
+        return at + size + 1
+    if size < 16383:
+        return at + size + 2
+    return at + size + len(_back_length(size))
+
+
+def skip(entries: bytes, at: i64, count: i64) -> i64:
+    """Where the entry begins that comes so many after this one."""
+    while count > 0:
+        at = after(entries, at)
+        count -= 1
+    return at
+
+
+def before(entries: bytes, end: i64) -> i64:
+    """Where the entry begins that ends here."""
+    at: i64 = end - 1
+    byte: i64 = entries[at]
+    size: i64 = byte & 0x7F
+    shift: i64 = 7
+    while byte & 0x80:
+        at -= 1
+        byte = entries[at]
+        size |= (byte & 0x7F) << shift
+        shift += 7
+    return at - size
+
+
+def item(entries: bytes, at: i64) -> bytes:
+    """The item whose entry begins here."""
+    code: i64 = entries[at]
+    if code < 0x80:
+        return _DIGITS[code]
+    if code < 0xC0:
+        return entries[at + 1 : at + 1 + (code & 0x3F)]
+    items: list[bytes] = []
+    _decode_long(entries, at, len(entries), items)
+    return items[0]
+
+
+def items(entries: bytes) -> list[bytes]:
+    """All items."""
+    return _decode_entries(entries, 0, len(entries))
+
+
+def find(entries: bytes, wanted: bytes, step: i64 = 1) -> i64:
+    """Where this entry begins among the first of each ``step`` entries; -1 if it is not there.
+
+    Its bytes may lie inside another one as well, so whatever matches is reached entry by entry.
+    """
+    at: i64 = 0
+    turn: i64 = 0
+    hit: i64 = entries.find(wanted)
+    while hit >= 0:
+        while at < hit:
+            at = after(entries, at)
+            turn += 1
+        if at == hit and turn % step == 0:
+            return at
+        hit = entries.find(wanted, hit + 1)
+    return -1

@@ -67,6 +67,7 @@ MANY_STRINGS: Final = {2: 0, 4: 0, 5: 8}
 
 #: Bytes that `Reader.span` takes at most: what a longer value is made of should not stay packed.
 LONGEST_SPAN: Final = 1 << 14
+LONGEST_PLAIN: Final = 1 << 14
 
 _LISTPACK_OVERHEAD: Final = 7
 _LISTPACK_UNCOUNTED: Final = 65535
@@ -557,11 +558,16 @@ def pack_strings(count: int, strings: list[bytes]) -> bytes | None:
 
 
 def plain_string(value: bytes) -> bytes:
-    """A string of less than 16 KB as it is, behind its length."""
+    """A string of less than LONGEST_PLAIN bytes as it is, behind its length."""
     size = len(value)
     if size < 0x40:
         return _BYTE[size] + value
     return (0x4000 | size).to_bytes(2, "big") + value
+
+
+def skip_length(payload: bytes, at: int = 0) -> int:
+    """The size of the length, 1 or 2 bytes, that `plain_string` put here."""
+    return 1 if payload[at] < 0x40 else 2
 
 
 class Writer:

@@ -57,6 +57,63 @@ def list_node(data: bytes) -> bytes:
     return writer.getvalue()
 
 
+class TestEntries:
+    """Entries that are edited in place are what `encode` writes, wherever they are cut."""
+
+    @given(item_lists)
+    def test_they_are_those_of_a_listpack(self, found: list[bytes]) -> None:
+        whole = listpack.encode(found)
+        entries = listpack.entries(b"in front" + whole, 8)
+        assert entries == b"".join(map(listpack.entry, found))
+        assert listpack.items(entries) == found
+        assert listpack.count(b"in front" + whole, 8) == len(found)
+        assert listpack.wrap(entries, len(found)) == whole
+
+    @given(item_lists)
+    def test_they_are_walked_both_ways(self, found: list[bytes]) -> None:
+        entries = b"".join(map(listpack.entry, found))
+        places = [0]
+        for each in found:
+            assert listpack.item(entries, places[-1]) == each
+            places.append(listpack.after(entries, places[-1]))
+        assert places[-1] == len(entries)
+        for number in range(len(found), 0, -1):
+            assert listpack.before(entries, places[number]) == places[number - 1]
+            assert listpack.skip(entries, 0, number) == places[number]
+
+    @given(st.data(), st.integers(1, 3))
+    def test_one_is_found_where_it_begins_and_not_inside_another(
+        self, data: st.DataObject, step: int
+    ) -> None:
+        found = data.draw(st.lists(st.one_of(items, items.map(listpack.entry)), max_size=30))
+        wanted = data.draw(st.one_of(items, st.sampled_from(found)) if found else items)
+        entries = b"".join(map(listpack.entry, found))
+        at = listpack.find(entries, listpack.entry(wanted), step)
+        if wanted in found[::step]:
+            number = found[::step].index(wanted) * step
+            assert at == sum(len(listpack.entry(each)) for each in found[:number])
+        else:
+            assert at == -1
+
+
+class TestIntegers:
+    @given(st.lists(integers, unique=True, max_size=20), st.lists(integers, max_size=20))
+    def test_an_intset_is_edited_as_a_set(self, first: list[int], others: list[int]) -> None:
+        members = set(first)
+        data = intset.encode(sorted(members))
+        for number in [*others, *first[::2]]:
+            rank = intset.find(data, number)
+            if number in members:
+                assert intset.member(data, rank) == number
+                data = intset.remove(data, rank)
+            else:
+                assert -1 - rank == len([each for each in members if each < number])
+                data = intset.insert(data, number, -1 - rank)
+            members ^= {number}
+            assert intset.decode(data) == sorted(members)
+            assert intset.count(data) == len(members)
+
+
 class TestListpack:
     @settings(deadline=None)
     @given(st.lists(items, min_size=1, max_size=30))

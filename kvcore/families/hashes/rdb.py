@@ -19,7 +19,7 @@ from typing import Final
 from kvcore import digest
 from kvcore.codec import listpack, ziplist, zipmap
 from kvcore.codec.rdb import LONGEST_SPAN, SINCE, Reader, Writer, pack_strings, plain_string
-from kvcore.datatype import MOST_PACKED, DataType, Limits
+from kvcore.datatype import FULL, MADE, MOST_PACKED, TAKEN, DataType, Limits
 from kvcore.families.hashes.value import LISTPACK, Hash
 from kvcore.packed import Packed
 
@@ -40,9 +40,10 @@ def _rdb_code(value: Hash, version: int) -> int:
 
 def _save(value: Hash, writer: Writer) -> None:
     if value.encoding == LISTPACK:
-        items = list(chain.from_iterable(value.pairs()))
-        old = writer.version < SINCE[RDB_HASH_LISTPACK]
-        writer.string(ziplist.encode(items) if old else listpack.encode(items))
+        if writer.version < SINCE[RDB_HASH_LISTPACK]:
+            writer.string(ziplist.encode(list(chain.from_iterable(value.pairs()))))
+        else:
+            writer.string(value.as_listpack())
         return
     writer.length(len(value))
     for field, text in value.pairs():
@@ -102,7 +103,7 @@ def _small(value: Hash) -> bool:
 def _take(code: int, reader: Reader, limits: Limits) -> Packed | None:
     if code == RDB_HASH_LISTPACK:
         payload = reader.span_listpack(b"", 2 * limits.hash_max_listpack_entries)
-        return None if payload is None else _LISTPACK.cls(payload)
+        return None if payload is None else _TAKEN.cls(payload)
     count = reader.count()
     if code != RDB_HASH or not 0 < count <= MOST_PACKED:
         return None
@@ -151,13 +152,15 @@ TYPE = DataType(
     length=len,
     field=Hash.get,
     small=_small,
+    open=lambda code, payload: Hash.open(payload),
     take=_take,
 )
 
 
-_LISTPACK: Final = TYPE.form(RDB_HASH_LISTPACK)
-_FEW: Final = TYPE.form(RDB_HASH)
-_FULL: Final = TYPE.form(RDB_HASH, full=True)
+_MADE: Final = TYPE.form(RDB_HASH_LISTPACK, MADE)
+_TAKEN: Final = TYPE.form(RDB_HASH_LISTPACK, TAKEN)
+_FEW: Final = TYPE.form(RDB_HASH, TAKEN)
+_FULL: Final = TYPE.form(RDB_HASH, FULL)
 
 
 def born_packed(items: list[bytes], longest: int, limits: Limits) -> Packed | None:
@@ -168,6 +171,6 @@ def born_packed(items: list[bytes], longest: int, limits: Limits) -> Packed | No
     count = len(items) // 2
     if count <= limits.hash_max_listpack_entries and longest <= limits.hash_max_listpack_value:
         packed = listpack.encode(items)
-        return _LISTPACK.cls(plain_string(packed)) if len(packed) < LONGEST_SPAN else None
+        return _MADE.cls(plain_string(packed)) if len(packed) < LONGEST_SPAN else None
     payload = pack_strings(count, items)
     return None if payload is None else _FULL.cls(payload)

@@ -18,8 +18,16 @@ from typing import Final
 
 from kvcore import digest
 from kvcore.codec import listpack, ziplist
-from kvcore.codec.rdb import LONGEST_SPAN, SINCE, Reader, Writer, plain_string
-from kvcore.datatype import BORN_PACKED, MOST_PACKED, DataType, Limits
+from kvcore.codec.rdb import SINCE, Reader, Writer, plain_string
+from kvcore.datatype import (
+    BORN_PACKED,
+    MADE,
+    MOST_PACKED,
+    ONE_NODE,
+    TAKEN,
+    DataType,
+    Limits,
+)
 from kvcore.families.lists.value import List, fits_listpack, max_bytes, max_count
 from kvcore.packed import Packed
 
@@ -31,7 +39,6 @@ RDB_LIST_QUICKLIST_2: Final = 18
 PLAIN: Final = 1
 PACKED: Final = 2
 
-_ONE_NODE: Final = b"\x01\x02"  # one, packed
 _NODE_BYTES: Final = 8192
 # What a listpack adds, at most, to the bytes of an element shorter than 4 KB. A longer one takes 3
 # more, but there is room for only one of those: they are counted with the header and the end.
@@ -53,13 +60,10 @@ def _save(value: List, writer: Writer) -> None:
     if writer.version < SINCE[RDB_LIST_QUICKLIST_2]:
         _save_ziplists(value, writer)
         return
-    if len(value) * _ENTRY_OVERHEAD < _NODE_BYTES:
-        elements = value.items()
-        size = _LISTPACK_OVERHEAD + sum(map(len, elements)) + _ENTRY_OVERHEAD * len(elements)
-        if size <= _NODE_BYTES:
-            writer.raw(_ONE_NODE)
-            writer.string(listpack.encode(elements))
-            return
+    if 0 < value.weight() <= _NODE_BYTES:
+        writer.raw(ONE_NODE)
+        writer.string(value.as_listpack())
+        return
     for node in _nodes(value, writer):
         if len(node) == 1 and len(node[0]) > _NODE_BYTES:
             writer.length(PLAIN)
@@ -158,7 +162,7 @@ def _build(elements: list[bytes], limits: Limits) -> List:
 
 
 def _small(value: List) -> bool:
-    return len(value) <= MOST_PACKED and 0 < value.weight() <= LONGEST_SPAN
+    return len(value) <= MOST_PACKED and 0 < value.weight() <= _NODE_BYTES
 
 
 def _take(code: int, reader: Reader, limits: Limits) -> Packed | None:
@@ -166,8 +170,8 @@ def _take(code: int, reader: Reader, limits: Limits) -> Packed | None:
     if code != RDB_LIST_QUICKLIST_2:
         return None
     fill = limits.list_max_listpack_size
-    payload = reader.span_listpack(_ONE_NODE, max_count(fill), max_bytes(fill))
-    return None if payload is None else _FORM.cls(payload)
+    payload = reader.span_listpack(ONE_NODE, max_count(fill), max_bytes(fill))
+    return None if payload is None else _TAKEN.cls(payload)
 
 
 # The rest of the record ---------------------------------------------------------------------------
@@ -200,11 +204,13 @@ TYPE = DataType(
     elements=List.items,
     build=_build,
     small=_small,
+    open=lambda code, payload: List.open(payload),
     take=_take,
 )
 
 
-_FORM: Final = TYPE.form(RDB_LIST_QUICKLIST_2)
+_TAKEN: Final = TYPE.form(RDB_LIST_QUICKLIST_2, TAKEN)
+_MADE: Final = TYPE.form(RDB_LIST_QUICKLIST_2, MADE)
 
 
 def born_packed(elements: list[bytes], limits: Limits) -> Packed | None:
@@ -214,4 +220,4 @@ def born_packed(elements: list[bytes], limits: Limits) -> Packed | None:
     if not fits_listpack(elements, limits.list_max_listpack_size):
         return None
     packed = listpack.encode(elements)
-    return _FORM.cls(_ONE_NODE + plain_string(packed)) if len(packed) <= _NODE_BYTES else None
+    return _MADE.cls(ONE_NODE + plain_string(packed)) if len(packed) <= _NODE_BYTES else None

@@ -1,9 +1,10 @@
 """The list: elements (bytes), reached from both ends and by index.
 
-The elements lie in blocks of _BLOCK, all of them full but the first and the last (a tiered
-vector). So an index is found by arithmetic, both ends grow and shrink within one small block, and
-an insertion or removal in the middle shifts one element per block towards the nearer end. A deque
-would have to walk to an index, and takes 760 bytes when empty.
+A short list lies as a listpack's entries until it is used more. Then its elements lie in blocks of
+_BLOCK, all of them full but the first and the last (a tiered vector). So an index is found by
+arithmetic, both ends grow and shrink within one small block, and an insertion or removal in the
+middle shifts one element per block towards the nearer end. A deque would have to walk to an index,
+and takes 760 bytes when empty.
 
 A copy is lazy, as that of a Table: two lists share their blocks, and whoever changes one copies it.
 
@@ -18,8 +19,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
+from kvcore.codec import listpack
 from kvcore.codec.numbers import parse_int
-from kvcore.datatype import Value
+from kvcore.codec.rdb import plain_string, skip_length
+from kvcore.datatype import MOST_PACKED, ONE_NODE, PATIENCE, Value
 
 LISTPACK: Final = "listpack"
 QUICKLIST: Final = "quicklist"
@@ -29,17 +32,20 @@ ALWAYS_QUICKLIST: Final = -(2**31) - 1  # no C int, so no value of the directive
 _BLOCK: Final = 256
 _BLOCK_BITS: Final = 8
 
-_SAFE_BYTES: Final = 8192  # what a limit in elements allows at most
+_SAFE_BYTES: Final = 8192  # what a limit in elements allows at most, and a payload
 _EMPTY_LISTPACK: Final = 7
 
 
 class List(Value):
     """Indexes and ranges are Redis': negative ones count from the end, ranges include both."""
 
-    __slots__ = ("_blocks", "_borrowed", "_gauge", "encoding")
+    __slots__ = ("_blocks", "_borrowed", "_gauge", "_size", "encoding")
 
     encoding: str
-    _blocks: list[list[bytes]]
+    # Bytes are a listpack's entries, and _size counts them. Whoever looks at this looks once:
+    # another thread may read a value that this one decodes (see `_live`).
+    _blocks: list[list[bytes]] | bytes
+    _size: int
     # The id() of each block that another list may have as well. One that is free by now may be
     # that of a new block, which is copied once for nothing.
     _borrowed: set[int] | None
@@ -50,8 +56,10 @@ class List(Value):
     def __init__(self) -> None:
         self.hot = True
         self.origin = None
+        self.spared = 0
         self.encoding = LISTPACK
-        self._blocks = [[]]
+        self._blocks = b""
+        self._size = 0
         self._borrowed = None
         self._gauge = _EMPTY_LISTPACK
 
@@ -73,20 +81,47 @@ class List(Value):
             self._gauge = size
         return self
 
+    @staticmethod
+    def open(payload: bytes) -> List:
+        """The list whose `payload` this is."""
+        self = List()
+        start = len(ONE_NODE)
+        start += skip_length(payload, start)
+        self._blocks = listpack.entries(payload, start)
+        self._size = listpack.count(payload, start)
+        self._gauge = len(payload) - start
+        return self
+
+    def payload(self) -> bytes | None:
+        blocks = self._blocks
+        return ONE_NODE + plain_string(self.as_listpack()) if isinstance(blocks, bytes) else None
+
+    def as_listpack(self) -> bytes:
+        blocks = self._blocks
+        if isinstance(blocks, bytes):
+            return listpack.wrap(blocks, self._size)
+        return listpack.encode(self.items())
+
     def copy(self) -> List:
         twin = List()
         twin.encoding = self.encoding
         twin._gauge = self._gauge
-        if len(self._blocks) == 1:
-            twin._blocks = [self._blocks[0].copy()]
+        blocks = self._blocks
+        if isinstance(blocks, bytes):
+            twin._blocks = blocks
+            twin._size = self._size
+        elif len(blocks) == 1:
+            twin._blocks = [blocks[0].copy()]
         else:
-            twin._blocks = self._blocks.copy()
-            twin._borrowed = set(map(id, self._blocks))
+            twin._blocks = blocks.copy()
+            twin._borrowed = set(map(id, blocks))
             self._borrowed = twin._borrowed.copy()
         return twin
 
     def __len__(self) -> int:
         blocks = self._blocks
+        if isinstance(blocks, bytes):
+            return self._size
         count = len(blocks)
         if count == 1:
             return len(blocks[0])
@@ -97,7 +132,8 @@ class List(Value):
         return self._gauge if self.encoding is LISTPACK else 0
 
     def dismantle(self) -> Iterator[None] | None:
-        return _drop_one_by_one(self._blocks) if len(self._blocks) > 2 else None
+        blocks = self._blocks
+        return _drop_one_by_one(blocks) if isinstance(blocks, list) and len(blocks) > 2 else None
 
     # The ends ------------------------------------------------------------------------------------
 
@@ -105,27 +141,54 @@ class List(Value):
         """LPUSH: the last of ``elements`` becomes the first of the list."""
         if self.encoding is LISTPACK:
             self._adding(elements, fill)
-        first = self._blocks[0] if self._borrowed is None else self._own(0)
+        blocks = self._blocks
+        if isinstance(blocks, bytes):
+            if self._may_stay(len(elements)):
+                for element in elements:
+                    blocks = listpack.entry(element) + blocks
+                self._blocks = blocks
+                self._size += len(elements)
+                return
+            blocks = self._live()
+        first = blocks[0] if self._borrowed is None else self._own(0)
         for element in elements:
             if len(first) == _BLOCK:
                 first = []
-                self._blocks.insert(0, first)
+                blocks.insert(0, first)
             first.insert(0, element)
 
     def push_right(self, elements: list[bytes], fill: int = -2) -> None:
         """RPUSH."""
         if self.encoding is LISTPACK:
             self._adding(elements, fill)
-        last = self._blocks[-1] if self._borrowed is None else self._own(-1)
+        blocks = self._blocks
+        if isinstance(blocks, bytes):
+            if self._may_stay(len(elements)):
+                for element in elements:
+                    blocks += listpack.entry(element)
+                self._blocks = blocks
+                self._size += len(elements)
+                return
+            blocks = self._live()
+        last = blocks[-1] if self._borrowed is None else self._own(-1)
         for element in elements:
             if len(last) == _BLOCK:
                 last = []
-                self._blocks.append(last)
+                blocks.append(last)
             last.append(element)
 
     def pop_left(self, count: int = 1, fill: int = -2) -> list[bytes]:
         """Take out up to ``count`` elements, the first one first."""
-        if count == 1 and len(self._blocks[0]) > 1:
+        blocks = self._blocks
+        if isinstance(blocks, bytes) and self._may_stay(0):
+            taken: list[bytes] = []
+            at = 0
+            while len(taken) < count and at < len(blocks):
+                taken.append(listpack.item(blocks, at))
+                at = listpack.after(blocks, at)
+            self._blocks = blocks[at:]
+            self._size -= len(taken)
+        elif count == 1 and len(self._live()[0]) > 1:
             taken = [self._own(0).pop(0)]
         else:
             taken = self._slice(0, count)
@@ -135,7 +198,16 @@ class List(Value):
 
     def pop_right(self, count: int = 1, fill: int = -2) -> list[bytes]:
         """Take out up to ``count`` elements, the last one first."""
-        if count == 1 and len(self._blocks[-1]) > 1:
+        blocks = self._blocks
+        if isinstance(blocks, bytes) and self._may_stay(0):
+            taken: list[bytes] = []
+            at = len(blocks)
+            while len(taken) < count and at > 0:
+                at = listpack.before(blocks, at)
+                taken.append(listpack.item(blocks, at))
+            self._blocks = blocks[:at]
+            self._size -= len(taken)
+        elif count == 1 and len(self._live()[-1]) > 1:
             taken = [self._own(-1).pop()]
         else:
             size = len(self)
@@ -149,6 +221,13 @@ class List(Value):
         """LTRIM: keep only this range."""
         size = len(self)
         low, high = _bounds(start, stop, size)
+        blocks = self._blocks
+        if isinstance(blocks, bytes) and self._may_stay(0):
+            first = listpack.skip(blocks, 0, low)
+            self._blocks = blocks[first : listpack.skip(blocks, first, high - low)]
+            self._size = high - low
+            self._gauge = _EMPTY_LISTPACK + len(self._blocks)
+            return
         if self.encoding is LISTPACK:
             self._removed(self._slice(0, low), fill)
             self._removed(self._slice(high, size), fill)
@@ -166,8 +245,13 @@ class List(Value):
             index += size
         if not 0 <= index < size:
             return None
+        blocks = self._blocks
+        if isinstance(blocks, bytes):
+            if self._may_stay(0):
+                return listpack.item(blocks, listpack.skip(blocks, 0, index))
+            blocks = self._live()
         block, place = self._locate(index)
-        return self._blocks[block][place]
+        return blocks[block][place]
 
     def set(self, index: int, element: bytes, fill: int = -2) -> bool:
         """Replace the element at an index; returns False if there is none."""
@@ -218,7 +302,8 @@ class List(Value):
         """The indexes of equal elements among the first ``limit``, or the last if ``backward``."""
         size = len(self)
         seen = 0
-        for block in reversed(self._blocks) if backward else self._blocks:
+        blocks = self._live()
+        for block in reversed(blocks) if backward else blocks:
             if seen >= limit:
                 break
             if element in block:
@@ -233,7 +318,7 @@ class List(Value):
 
     def insert(self, pivot: bytes, element: bytes, after: bool, fill: int = -2) -> bool:
         """LINSERT next to the first element equal to ``pivot``; returns False if there is none."""
-        for index, block in enumerate(self._blocks):
+        for index, block in enumerate(self._live()):
             if pivot in block:
                 self._adding([element], fill)
                 place = block.index(pivot)
@@ -267,22 +352,21 @@ class List(Value):
 
     def _own(self, index: int) -> list[bytes]:
         """A block that is about to change; a copy takes its place if it is borrowed."""
-        block = self._blocks[index]
+        blocks = self._live()
+        block = blocks[index]
         borrowed = self._borrowed
         if borrowed is not None and id(block) in borrowed:
             borrowed.remove(id(block))
             block = block.copy()
-            self._blocks[index] = block
+            blocks[index] = block
         return block
 
     def _fill_blocks(self, elements: list[bytes]) -> None:
-        self._blocks = [
-            elements[start : start + _BLOCK] for start in range(0, len(elements) or 1, _BLOCK)
-        ]
+        self._blocks = _in_blocks(elements)
 
     def _locate(self, index: int) -> tuple[int, int]:
         """The block and the place in it of an index that is there."""
-        first = len(self._blocks[0])
+        first = len(self._live()[0])
         if index < first:
             return 0, index
         index -= first
@@ -291,6 +375,10 @@ class List(Value):
     def _slice(self, start: int, stop: int) -> list[bytes]:
         """The elements start <= index < stop; ``stop`` may lie behind the end."""
         blocks = self._blocks
+        if isinstance(blocks, bytes):
+            if self._may_stay(0):
+                return listpack.items(blocks)[start:stop]
+            blocks = self._live()
         first = blocks[0]
         if stop <= len(first) or len(blocks) == 1:
             return first[start:stop]
@@ -310,7 +398,7 @@ class List(Value):
             self._blocks = [[]]
             return
         block, place = self._locate(count)
-        del self._blocks[:block]
+        del self._live()[:block]
         del self._own(0)[:place]
 
     def _drop_right(self, count: int) -> None:
@@ -319,12 +407,12 @@ class List(Value):
             self._blocks = [[]]
             return
         block, place = self._locate(size - count - 1)
-        del self._blocks[block + 1 :]
+        del self._live()[block + 1 :]
         del self._own(block)[place + 1 :]
 
     def _spill(self, block: int) -> None:
         """Pass what block has too much on towards the nearer end."""
-        blocks = self._blocks
+        blocks = self._live()
         right = 2 * block >= len(blocks)
         while len(blocks[block]) > _BLOCK:
             if right:
@@ -343,7 +431,7 @@ class List(Value):
 
     def _refill(self, block: int) -> None:
         """Fetch what a block lacks from the nearer end."""
-        blocks = self._blocks
+        blocks = self._live()
         last = len(blocks) - 1
         if 2 * block >= last:
             while block < last:
@@ -355,6 +443,30 @@ class List(Value):
                 block -= 1
         if last > 0 and not blocks[block]:
             del blocks[block]
+
+    # The payload ---------------------------------------------------------------------------------
+
+    def _may_stay(self, added: int) -> bool:
+        """Count an operation on the payload; returns whether it need not be decoded for that.
+
+        ``added``: elements that come, which are in the gauge already.
+        """
+        self.spared += 1
+        return (
+            self.spared <= PATIENCE
+            and self.encoding is LISTPACK
+            and self._size + added <= MOST_PACKED
+            and self._gauge <= _SAFE_BYTES
+        )
+
+    def _live(self) -> list[list[bytes]]:
+        """The blocks, decoded from now on."""
+        blocks = self._blocks
+        if isinstance(blocks, bytes):
+            elements = listpack.items(blocks)
+            blocks = _in_blocks(elements)
+            self._blocks = blocks
+        return blocks
 
     # Encoding ------------------------------------------------------------------------------------
 
@@ -403,6 +515,12 @@ class List(Value):
     def check(self) -> None:
         """Verify every invariant; for tests. Raises AssertionError."""
         blocks = self._blocks
+        if isinstance(blocks, bytes):
+            assert self.encoding is LISTPACK
+            assert len(listpack.items(blocks)) == self._size <= MOST_PACKED
+            assert self._gauge == len(self.as_listpack())
+            assert listpack.encode(listpack.items(blocks)) == self.as_listpack()
+            return
         assert blocks
         for block in blocks[1:-1]:
             assert len(block) == _BLOCK
@@ -416,6 +534,10 @@ class List(Value):
         assert self.encoding in (LISTPACK, QUICKLIST)
         if self.encoding is LISTPACK:
             assert self._gauge == _EMPTY_LISTPACK + sum(map(_entry_size, self.items()))
+
+
+def _in_blocks(elements: list[bytes]) -> list[list[bytes]]:
+    return [elements[start : start + _BLOCK] for start in range(0, len(elements) or 1, _BLOCK)]
 
 
 def _drop_one_by_one(blocks: list[list[bytes]]) -> Iterator[None]:

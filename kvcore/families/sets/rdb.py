@@ -17,7 +17,7 @@ from kvcore import digest
 from kvcore.codec import intset, listpack
 from kvcore.codec.numbers import parse_int
 from kvcore.codec.rdb import LONGEST_SPAN, SINCE, Reader, Writer, pack_strings, plain_string
-from kvcore.datatype import MOST_PACKED, DataType, Limits
+from kvcore.datatype import FULL, MADE, MOST_PACKED, TAKEN, DataType, Limits
 from kvcore.families.sets.value import INTSET, LISTPACK, Set, build
 from kvcore.packed import Packed
 
@@ -39,10 +39,10 @@ def _rdb_code(value: Set, version: int) -> int:
 
 def _save(value: Set, writer: Writer) -> None:
     if value.encoding == INTSET:
-        writer.string(intset.encode(sorted(map(int, value.members()))))
+        writer.string(value.as_intset())
         return
     if _rdb_code(value, writer.version) == RDB_SET_LISTPACK:
-        writer.string(listpack.encode(list(value.members())))
+        writer.string(value.as_listpack())
         return
     writer.length(len(value))
     for members in _in_steps(value):
@@ -90,20 +90,21 @@ def _load(code: int, reader: Reader, limits: Limits) -> Set:
 
 
 def _small(value: Set) -> bool:
-    if len(value) > MOST_PACKED or value.weight() > LONGEST_SPAN:
-        return False
-    # Of a listpack, integers alone would come back as an intset.
-    return value.encoding != LISTPACK or not value.all_integers()
+    return len(value) <= MOST_PACKED and value.weight() <= LONGEST_SPAN
+
+
+def _open(code: int, payload: bytes) -> Set:
+    return Set.open_intset(payload) if code == RDB_SET_INTSET else Set.open_listpack(payload)
 
 
 def _take(code: int, reader: Reader, limits: Limits) -> Packed | None:
-    """An intset, or few members one by one, as Redis 7.0 writes them. Not a listpack: what lies
-    packed is saved as it lies, and before Redis 7.2 none could load it."""
+    """An intset, or few members one by one, as Redis 7.0 writes them. A listpack is decoded, and
+    then packed anew: see `Limits`, which may make an intset of it."""
     if code == RDB_SET_INTSET:
         if reader.count() == _INTSET_HEADER:  # empty
             return None
         payload = reader.span(b"", 1, _INTSET_HEADER + 2 * limits.set_max_intset_entries)
-        return None if payload is None else _INTSET.cls(payload)
+        return None if payload is None else _TAKEN_INTSET.cls(payload)
     count = reader.count()
     if code != RDB_SET or not 0 < count <= MOST_PACKED:
         return None
@@ -150,34 +151,37 @@ TYPE = DataType(
     length=len,
     elements=lambda value: list(value.members()),
     small=_small,
+    open=_open,
     take=_take,
 )
 
 
-_INTSET: Final = TYPE.form(RDB_SET_INTSET)
-_FEW: Final = TYPE.form(RDB_SET)
-_FULL: Final = TYPE.form(RDB_SET, full=True)
+_MADE: Final = TYPE.form(RDB_SET_LISTPACK, MADE)
+_MADE_INTSET: Final = TYPE.form(RDB_SET_INTSET, MADE)
+_TAKEN_INTSET: Final = TYPE.form(RDB_SET_INTSET, TAKEN)
+_FEW: Final = TYPE.form(RDB_SET, TAKEN)
+_FULL: Final = TYPE.form(RDB_SET, FULL)
 
 
 def born_packed(distinct: set[bytes], limits: Limits) -> Packed | None:
     """A new set of these members, packed at once. None if it would not be small."""
     members = list(distinct)
     count = len(members)
-    form = _FULL
     if count <= limits.set_max_intset_entries:
         numbers = _integers(members)
         if numbers is not None:
             numbers.sort()
-            return _INTSET.cls(plain_string(intset.encode(numbers)))
+            return _MADE_INTSET.cls(plain_string(intset.encode(numbers)))
     if (
         count <= limits.set_max_listpack_entries
         and listpack.longest(members) <= limits.set_max_listpack_value
     ):
         if count > limits.set_max_intset_entries:
             return None  # which it is depends on their order
-        form = _FEW
+        packed = listpack.encode(members)
+        return _MADE.cls(plain_string(packed)) if len(packed) < LONGEST_SPAN else None
     payload = pack_strings(count, members)
-    return None if payload is None else form.cls(payload)
+    return None if payload is None else _FULL.cls(payload)
 
 
 def _integers(members: list[bytes]) -> list[int] | None:

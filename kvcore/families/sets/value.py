@@ -1,9 +1,10 @@
 """The set: members, which are bytes.
 
-A plain set while small; from _FLAT members on a Table, so that SSCAN, SRANDMEMBER and SPOP take
-constant time a step. ``encoding`` only tells what Redis would answer, by the rules of 7.2: intset
-while all are integers and few, else listpack while few and short, else hashtable; it never
-returns to a narrower one. With ``max_entries`` 0 there is no listpack: the rules of 7.0.
+While small, an intset or a listpack's entries until it is used more, then a plain set; from _FLAT
+members on a Table, so that SSCAN, SRANDMEMBER and SPOP take constant time a step. ``encoding``
+only tells what Redis would answer, by the rules of 7.2: intset while all are integers and few,
+else listpack while few and short, else hashtable; it never returns to a narrower one. With
+``max_entries`` 0 there is no listpack: the rules of 7.0.
 """
 
 from __future__ import annotations
@@ -13,8 +14,10 @@ from itertools import islice
 from random import random as fraction
 from typing import Final
 
+from kvcore.codec import intset, listpack
 from kvcore.codec.numbers import parse_int
-from kvcore.datatype import Limits, Value
+from kvcore.codec.rdb import LONGEST_PLAIN, plain_string, skip_length
+from kvcore.datatype import MOST_PACKED, PATIENCE, Limits, Value
 from kvcore.table import Table
 
 INTSET: Final = "intset"
@@ -22,21 +25,70 @@ LISTPACK: Final = "listpack"
 HASHTABLE: Final = "hashtable"
 
 _FLAT: Final = 512
+_MOST_BYTES: Final = LONGEST_PLAIN - 64  # of a payload, without what is around a member
+
+
+# What `Set._add_packed` returns.
+_THERE: Final = 0
+_ADDED: Final = 1
+_CANNOT: Final = 2
 
 
 class Set(Value):
     """Limits are set-max-intset-entries, set-max-listpack-entries and set-max-listpack-value."""
 
-    __slots__ = ("_members", "encoding")
+    __slots__ = ("_members", "_size", "encoding")
 
     encoding: str
-    _members: set[bytes] | Table
+    # Bytes are an intset, or a listpack's entries, and _size counts them. Whoever looks at this
+    # looks once: another thread may read a value that this one decodes (see `_live`).
+    _members: set[bytes] | Table | bytes
+    _size: int
 
     def __init__(self) -> None:
         self.hot = True
         self.origin = None
+        self.spared = 0
         self.encoding = INTSET
-        self._members = set()
+        self._members = intset.EMPTY
+        self._size = 0
+
+    @staticmethod
+    def open_intset(payload: bytes) -> Set:
+        """The set whose `payload` this is, an intset."""
+        self = Set()
+        self._members = members = payload[skip_length(payload) :]
+        self._size = intset.count(members)
+        return self
+
+    @staticmethod
+    def open_listpack(payload: bytes) -> Set:
+        """The set whose `payload` this is, a listpack."""
+        self = Set()
+        start = skip_length(payload)
+        self.encoding = LISTPACK
+        self._members = listpack.entries(payload, start)
+        self._size = listpack.count(payload, start)
+        return self
+
+    def payload(self) -> bytes | None:
+        members = self._members
+        if not isinstance(members, bytes):
+            return None
+        return plain_string(self.as_intset() if self.encoding is INTSET else self.as_listpack())
+
+    def as_intset(self) -> bytes:
+        """The members, which are integers."""
+        members = self._members
+        if isinstance(members, bytes):
+            return members
+        return intset.encode(sorted(map(int, members)))
+
+    def as_listpack(self) -> bytes:
+        members = self._members
+        if isinstance(members, bytes):
+            return listpack.wrap(members, self._size)
+        return listpack.encode(list(members))
 
     @classmethod
     def of(
@@ -66,20 +118,39 @@ class Set(Value):
     def copy(self) -> Set:
         twin = Set()
         twin.encoding = self.encoding
-        twin._members = self._members.copy()
+        members = self._members
+        if isinstance(members, bytes):
+            twin._members = members
+            twin._size = self._size
+        else:
+            twin._members = members.copy()
         return twin
 
     def __len__(self) -> int:
-        return len(self._members)
+        members = self._members
+        return self._size if isinstance(members, bytes) else len(members)
 
     def has(self, member: bytes) -> bool:
-        return member in self._members
+        members = self._members
+        if not isinstance(members, bytes):
+            return member in members
+        if self._spare():
+            return member in self._live()
+        if self.encoding is INTSET:
+            number = parse_int(member)
+            return number is not None and intset.find(members, number) >= 0
+        return listpack.find(members, listpack.entry(member)) >= 0
 
     def add(
         self, member: bytes, max_intset: int = 512, max_entries: int = 128, max_value: int = 64
     ) -> bool:
         """Insert; returns True if the member is new."""
         members = self._members
+        if isinstance(members, bytes):
+            added = self._add_packed(members, member, max_intset, max_entries, max_value)
+            if added != _CANNOT:
+                return added == _ADDED
+            members = self._live()
         if isinstance(members, Table):
             if not members.set(member, None):
                 return False
@@ -96,6 +167,10 @@ class Set(Value):
     def remove(self, member: bytes) -> bool:
         """Take a member out; returns True if it was there."""
         members = self._members
+        if isinstance(members, bytes):
+            if not self._spare():
+                return self._remove_packed(members, member)
+            members = self._live()
         if isinstance(members, Table):
             return members.remove(member)
         if member not in members:
@@ -105,11 +180,12 @@ class Set(Value):
 
     def members(self) -> set[bytes]:
         """A new set of all members."""
-        return set(self._members)
+        members = self._members
+        return self._decode(members) if isinstance(members, bytes) else set(members)
 
     def random(self) -> bytes:
         """A member chosen uniformly; raises IndexError if there is none."""
-        members = self._members
+        members = self._live()
         if isinstance(members, Table):
             return members.random()
         if not members:
@@ -127,14 +203,14 @@ class Set(Value):
 
         With the guarantee of `Table.scan`; a small set is returned whole.
         """
-        members = self._members
+        members = self._all()
         if isinstance(members, Table):
             return members.scan(cursor)
         return 0, list(members)
 
     def common(self, members: set[bytes]) -> set[bytes]:
         """Those of ``members`` that are in this set."""
-        mine = self._members
+        mine = self._all()
         if isinstance(mine, Table):
             return mine.common(members)
         return members & mine
@@ -144,12 +220,12 @@ class Set(Value):
         return members.dismantle() if isinstance(members, Table) else None
 
     def weight(self) -> int:
-        """The bytes of all members; for small sets."""
-        return sum(map(len, self._members))
+        """The bytes of all members; for small sets that are no `payload`."""
+        return sum(map(len, self._live()))
 
     def all_integers(self) -> bool:
         """Could the set be an intset?"""
-        for member in self._members:
+        for member in self._all():
             if not _is_integer(member):
                 return False
         return True
@@ -158,7 +234,7 @@ class Set(Value):
 
     def _widen(self, added: bytes, max_intset: int, max_entries: int, max_value: int) -> None:
         """After a member was added: Redis' setTypeAdd."""
-        size = len(self._members)
+        size = len(self)
         if self.encoding is INTSET:
             if not _is_integer(added):
                 self._encode_strings(max_entries, max_value)
@@ -169,17 +245,105 @@ class Set(Value):
 
     def _encode_strings(self, max_entries: int, max_value: int) -> None:
         self.encoding = HASHTABLE
-        if len(self._members) <= max_entries:
-            for member in self._members:
+        members = self._live()
+        if len(members) <= max_entries:
+            for member in members:
                 if len(member) > max_value:
                     return
             self.encoding = LISTPACK
+
+    # The payload ---------------------------------------------------------------------------------
+
+    def _spare(self) -> bool:
+        """Count an operation on the payload; returns whether it is to be decoded now."""
+        self.spared += 1
+        return self.spared > PATIENCE
+
+    def _decode(self, members: bytes) -> set[bytes]:
+        if self.encoding is INTSET:
+            return {b"%d" % number for number in intset.decode(members)}
+        return set(listpack.items(members))
+
+    def _all(self) -> set[bytes] | Table:
+        """All members, to be read only."""
+        members = self._members
+        if not isinstance(members, bytes):
+            return members
+        return self._live() if self._spare() else self._decode(members)
+
+    def _live(self) -> set[bytes] | Table:
+        """The members, decoded from now on."""
+        members = self._members
+        if isinstance(members, bytes):
+            members = self._decode(members)
+            self._members = members
+        return members
+
+    def _add_packed(
+        self, members: bytes, member: bytes, max_intset: int, max_entries: int, max_value: int
+    ) -> int:
+        """`add` to the payload: _ADDED, _THERE, or _CANNOT if it would not be one any more."""
+        size = self._size
+        if self._spare() or size >= MOST_PACKED:
+            return _CANNOT
+        if self.encoding is INTSET:
+            number = parse_int(member)
+            if number is not None:
+                rank = intset.find(members, number)
+                if rank >= 0:
+                    return _THERE
+                if size >= max_intset:
+                    return _CANNOT
+                self._members = intset.insert(members, number, -1 - rank)
+                self._size = size + 1
+                return _ADDED
+            if size:
+                return _CANNOT
+            members = b""
+        if (
+            size >= max_entries
+            or len(member) > max_value
+            or len(members) + len(member) > _MOST_BYTES
+        ):
+            return _CANNOT
+        entry = listpack.entry(member)
+        if listpack.find(members, entry) >= 0:
+            return _THERE
+        self.encoding = LISTPACK
+        self._members = members + entry
+        self._size = size + 1
+        return _ADDED
+
+    def _remove_packed(self, members: bytes, member: bytes) -> bool:
+        """`remove` from the payload."""
+        if self.encoding is INTSET:
+            number = parse_int(member)
+            rank = -1 if number is None else intset.find(members, number)
+            if rank < 0:
+                return False
+            self._members = intset.remove(members, rank)
+        else:
+            entry = listpack.entry(member)
+            at = listpack.find(members, entry)
+            if at < 0:
+                return False
+            self._members = members[:at] + members[at + len(entry) :]
+        self._size -= 1
+        return True
 
     def check(self) -> None:
         """Verify every invariant; for tests. Raises AssertionError."""
         members = self._members
         if isinstance(members, Table):
             members.check()
+        elif isinstance(members, bytes):
+            assert len(self._decode(members)) == self._size <= MOST_PACKED
+            if self.encoding is INTSET:
+                assert intset.count(members) == self._size
+            else:
+                assert self.encoding is LISTPACK
+                assert listpack.encode(listpack.items(members)) == self.as_listpack()
+            members = self._decode(members)
         else:
             assert len(members) <= _FLAT
         assert self.encoding in (INTSET, LISTPACK, HASHTABLE)
@@ -202,7 +366,7 @@ def union(sets: list[Set]) -> set[bytes]:
     """The members of any of the sets."""
     found: set[bytes] = set()
     for each in sets:
-        found.update(each._members)
+        found.update(each._all())
     return found
 
 
@@ -223,7 +387,7 @@ def intersection_size(sets: list[Set], limit: int = 0) -> int:
         return len(intersection(sets))
     ordered = sorted(sets, key=len)
     found = 0
-    for member in ordered[0]._members:
+    for member in ordered[0]._all():
         if all(each.has(member) for each in ordered[1:]):
             found += 1
             if found == limit:

@@ -19,9 +19,8 @@ from typing import Final
 from kvcore import digest
 from kvcore.codec import listpack, ziplist
 from kvcore.codec.rdb import LONGEST_SPAN, SINCE, Reader, Writer, plain_string
-from kvcore.datatype import MOST_PACKED, DataType, Limits
-from kvcore.families.zsets.scores import spell_packed
-from kvcore.families.zsets.value import LISTPACK, ZSet
+from kvcore.datatype import FULL, MADE, MOST_PACKED, TAKEN, DataType, Limits
+from kvcore.families.zsets.value import LISTPACK, ZSet, spell_packed
 from kvcore.packed import Packed
 
 RDB_ZSET: Final = 3
@@ -43,12 +42,9 @@ def _rdb_code(value: ZSet, version: int) -> int:
 
 def _save(value: ZSet, writer: Writer) -> None:
     if value.encoding == LISTPACK:
-        entries: list[bytes] = []
-        for member, score in value.items():
-            entries.append(member)
-            entries.append(spell_packed(score))
+        packed = value.as_listpack()
         old = writer.version < SINCE[RDB_ZSET_LISTPACK]
-        writer.string(ziplist.encode(entries) if old else listpack.encode(entries))
+        writer.string(ziplist.encode(listpack.decode(packed)) if old else packed)
         return
     writer.length(len(value))
     for members, scores in _in_steps(value, True):
@@ -118,7 +114,7 @@ def _small(value: ZSet) -> bool:
 def _take(code: int, reader: Reader, limits: Limits) -> Packed | None:
     if code == RDB_ZSET_LISTPACK:
         payload = reader.span_listpack(b"", 2 * limits.zset_max_listpack_entries)
-        return None if payload is None else _LISTPACK.cls(payload)
+        return None if payload is None else _TAKEN.cls(payload)
     count = reader.count()
     if code != RDB_ZSET_2 or not 0 < count <= MOST_PACKED:
         return None
@@ -172,13 +168,15 @@ TYPE = DataType(
     length=len,
     elements=_elements,
     small=_small,
+    open=lambda code, payload: ZSet.open(payload),
     take=_take,
 )
 
 
-_LISTPACK: Final = TYPE.form(RDB_ZSET_LISTPACK)
-_FEW: Final = TYPE.form(RDB_ZSET_2)
-_FULL: Final = TYPE.form(RDB_ZSET_2, full=True)
+_MADE: Final = TYPE.form(RDB_ZSET_LISTPACK, MADE)
+_TAKEN: Final = TYPE.form(RDB_ZSET_LISTPACK, TAKEN)
+_FEW: Final = TYPE.form(RDB_ZSET_2, TAKEN)
+_FULL: Final = TYPE.form(RDB_ZSET_2, FULL)
 
 
 def born_packed(members: dict[bytes, float], limits: Limits) -> Packed | None:
@@ -194,7 +192,7 @@ def born_packed(members: dict[bytes, float], limits: Limits) -> Packed | None:
         entries.append(member)
         entries.append(spell_packed(score))
     packed = listpack.encode(entries)
-    return _LISTPACK.cls(plain_string(packed)) if len(packed) < LONGEST_SPAN else None
+    return _MADE.cls(plain_string(packed)) if len(packed) < LONGEST_SPAN else None
 
 
 def _born_full(ordered: list[tuple[float, bytes]]) -> Packed | None:

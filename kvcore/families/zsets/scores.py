@@ -6,7 +6,7 @@ from typing import Final
 
 from kvcore.codec.numbers import UNDERSCORE, parse_float
 from kvcore.errors import CommandError
-from kvcore.families.zsets.value import LISTPACK, ZSet
+from kvcore.families.zsets.value import LISTPACK, ZSet, spell_packed
 
 # A range of scores: both ends, and whether each is exclusive.
 ScoreRange = tuple[float, bool, float, bool]
@@ -14,7 +14,6 @@ ScoreRange = tuple[float, bool, float, bool]
 LexRange = tuple[bytes | None, bool, bytes | None, bool]
 
 _SPACES: Final = b" \t\n\v\f\r"
-_INTEGERS: Final = float(1 << 62)
 
 
 # Bounds ---------------------------------------------------------------------------------------
@@ -64,16 +63,6 @@ def _is_lex_bound(text: bytes) -> bool:
 
 
 # Spelling -------------------------------------------------------------------------------------
-
-
-def spell_packed(score: float) -> bytes:
-    """A score inside a listpack (Redis: zzlInsertAt, d2string): integers have no exponent there,
-    and -0 is one of them."""
-    if -_INTEGERS <= score <= _INTEGERS:
-        whole = int(score)
-        if whole == score:
-            return b"%d" % whole
-    return b"%.17g" % score
 
 
 def spell(zset: ZSet, score: float) -> bytes:
