@@ -5,12 +5,11 @@
 The difference of resident memory that the data makes, divided by the number of keys (of elements,
 for a large collection). A new server for each kind. "loaded" is kvcore started from the RDB file
 of the same data, which nobody has touched. A small collection is made by one command; a second
-table tells what it takes where it was made element by element, and when it was then left alone.
+table tells what it takes where it was made element by element, and after each of them was read.
 """
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -21,7 +20,6 @@ from servers import PLAIN, Argv, BenchServer, fill, kvcore_server, redis_server
 SMALL = 10  # elements of a small collection
 AT_ONCE = 100  # elements a command, for a large one
 GROWN = 50_000  # collections made element by element
-LEFT_ALONE_S = 75  # kvcore packs what was not looked up for 10 to 20 seconds, a little at a time
 
 
 class Kind(NamedTuple):
@@ -146,11 +144,16 @@ def loaded(data: Path, count: int) -> float:
 
 
 class Grown(NamedTuple):
-    """Bytes per collection that was made element by element."""
+    """Bytes per collection that was made element by element, and after all were read."""
 
     redis: float
     kvcore: float
-    left_alone: float
+    redis_read: float
+    kvcore_read: float
+
+
+READ = {b"HSET": b"HGETALL", b"RPUSH": b"LRANGE", b"SADD": b"SMEMBERS", b"ZADD": b"ZRANGE"}
+ALL = {b"LRANGE": (b"0", b"-1"), b"ZRANGE": (b"0", b"-1")}
 
 
 def one_by_one(argv: Argv) -> Iterator[Argv]:
@@ -162,14 +165,23 @@ def one_by_one(argv: Argv) -> Iterator[Argv]:
 
 
 def measure_grown(kind: Kind) -> Grown:
-    found = []
+    made = []
+    read = []
     with redis_server(*PLAIN) as theirs, kvcore_server(*PLAIN) as ours:
         for server in (theirs, ours):
+            fill(server, [(b"SET", b"warm", b"up"), (b"DEL", b"warm")] * 1000)
             before = server.memory()
             fill(server, (argv for n in range(GROWN) for argv in one_by_one(kind.make(n))))
-            found.append((server.memory() - before) / GROWN)
-        time.sleep(LEFT_ALONE_S)
-        return Grown(*found, (ours.memory() - before) / GROWN)  # ``before``: of ours, the last
+            made.append((server.memory() - before) / GROWN)
+            fill(server, (reading(kind.make(n)) for n in range(GROWN)))
+            read.append((server.memory() - before) / GROWN)
+    return Grown(*made, *read)
+
+
+def reading(argv: Argv) -> Argv:
+    """The command that reads what this one made."""
+    name = READ[argv[0]]
+    return name, argv[1], *ALL.get(name, ())
 
 
 def run(effort: Effort) -> Part:
@@ -195,6 +207,9 @@ def part(results: dict[str, Bytes], grown: dict[str, Grown]) -> Part:
         Target(f"memory of a {name}", results[name].kvcore / results[name].redis, kind.limit)
         for name, kind in KINDS.items()
         if kind.limit
+    ] + [
+        Target(f"memory of a {name}, made element by element", found.kvcore / found.redis, 2.0)
+        for name, found in grown.items()
     ]
     rows = [
         [name, found.kvcore / found.redis, *found, found.loaded / found.redis]
@@ -215,14 +230,13 @@ def part(results: dict[str, Bytes], grown: dict[str, Grown]) -> Part:
     text = "The growth of resident memory per key; of a large collection, per element."
     slowly = Table(
         "Bytes of small collections made element by element",
-        ["", "kvcore / Redis", "left alone / Redis", "Redis", "kvcore", "kvcore, left alone"],
+        ["", "kvcore / Redis", "read", "Redis", "kvcore", "Redis, read", "kvcore, read"],
         [
-            [name, found.kvcore / found.redis, found.left_alone / found.redis, *found]
+            [name, found.kvcore / found.redis, found.kvcore_read / found.redis_read, *found]
             for name, found in grown.items()
         ],
-        f"Just after they were made, {GROWN:,} of them as fast as the server takes them, and "
-        f"{LEFT_ALONE_S} seconds later. What packing sets free stays with the process, for what "
-        "comes next.",
+        f"Just after they were made, {GROWN:,} of them as fast as the server takes them, and after "
+        "each of them was read whole.",
     )
     return Part("Memory", text, targets, [Table("Bytes", header, rows), slowly], [chart])
 

@@ -69,10 +69,6 @@ def _nothing() -> Limits:
 MOST_PACKED: Final = 512
 """Elements of a value that is `DataType.small`: packing it must not take long."""
 
-BORN_PACKED: Final = 2
-"""Elements that a command must bring for a value to be packed from the beginning: with so many it
-is more likely complete than the first of many steps."""
-
 ONE_NODE: Final = b"\x01\x02"
 """What is in front of a list that is one listpack."""
 
@@ -93,16 +89,18 @@ class Value:
 
     ``hot``     it was looked up since `Database.tidy` last came by; a new one is
     ``origin``  the packed value that it was made of, until a command may change it
-    ``spared``  what was done to it while it was kept as a payload (see `payload`)
+    ``made``    the class of its packed form, if it is kept as the payload of one (see `payload`)
+    ``spared``  how often that payload was used
 
     A small value may work on the entries of its payload, as Redis does, instead of decoding all of
     them for a look at one. That is worth it a few times: the classes that do so go by PATIENCE.
     """
 
-    __slots__ = ("hot", "origin", "spared")
+    __slots__ = ("hot", "made", "origin", "spared")
 
     hot: bool
     origin: Packed | None
+    made: type[Packed] | None
     spared: int
 
     def payload(self) -> bytes | None:
@@ -278,7 +276,9 @@ class PackedForm:
     def unpack(self, payload: bytes, key: bytes | None = None) -> Any:
         """The live value, made anew; raises CorruptData, which names the key."""
         if self.kind == MADE and self.base.open is not None:
-            return self.base.open(self.code, payload)
+            opened = self.base.open(self.code, payload)
+            opened.made = self.cls
+            return opened
         reader = Reader(bytes(payload))
         try:
             value = self.base.load(self.code, reader, _NOTHING if self.kind == FULL else _UNLIMITED)
@@ -367,11 +367,15 @@ class TypeRegistry:
 
     def pack(self, value: object) -> Packed | None:
         """The packed form of a live value; None if it has none or is not small."""
+        payload = None
+        if isinstance(value, Value):
+            payload = value.payload()
+            if payload is not None and value.made is not None:
+                return value.made(payload)
         datatype = self.by_class[type(value)]
         if datatype.small is None:
             return None
         code = datatype.rdb_code(value, LATEST)
-        payload = value.payload() if isinstance(value, Value) else None
         if payload is not None:
             return datatype.form(code, MADE).cls(payload)
         if not datatype.small(value):

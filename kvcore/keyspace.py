@@ -22,7 +22,6 @@ from __future__ import annotations
 
 import sys
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from typing import Final
 
@@ -38,8 +37,8 @@ _EXPIRE_SLICE_S: Final = 0.025
 _EXPIRE_SAMPLE: Final = 200
 
 # Small values of one database that are live, and how many more may come before some are packed.
-MOST_LIVE: Final = 1024
-_MORE_LIVE: Final = 16
+MOST_LIVE: Final = 128
+_MORE_LIVE: Final = 32
 
 _time: Final = time.time
 
@@ -69,7 +68,7 @@ class Database:
     entries: Table
     expires: Table
     frozen: Table | None  # the entries as the open view has them
-    live: OrderedDict[bytes, None]
+    live: dict[bytes, None]
     watched: dict[bytes, list[Watcher]]
     expire_cursor: int
 
@@ -79,7 +78,7 @@ class Database:
         self.entries = Table()
         self.expires = Table()
         self.frozen = None
-        self.live = OrderedDict()
+        self.live = {}
         self.watched = {}
         self.expire_cursor = 0
 
@@ -271,14 +270,17 @@ class Database:
         """
         live = self.live
         while len(live) > MOST_LIVE:
-            key, _ = live.popitem(last=False)
-            value = self.entries.get(key)
-            if isinstance(value, Value):
-                if value.hot:
-                    value.hot = False
-                    live[key] = None
-                else:
-                    self.pack(key, value)
+            for key in list(live):
+                del live[key]
+                value = self.entries.get(key)
+                if isinstance(value, Value):
+                    if value.hot:
+                        value.hot = False
+                        live[key] = None
+                    else:
+                        self.pack(key, value)
+                if len(live) == MOST_LIVE:
+                    break
 
     def pack(self, key: bytes, value: Value) -> bool:
         """Put the packed form in the place of a live value; False if it has none."""
@@ -304,7 +306,7 @@ class Database:
             self.keyspace.freeing.add_keys(self.expires)
         self.entries = Table()
         self.expires = Table()
-        self.live = OrderedDict()
+        self.live = {}
         self.frozen = None
         return count
 

@@ -16,7 +16,12 @@ import operator
 import struct
 from collections.abc import Sequence
 from itertools import islice
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+from kvcore.codec.numbers import COMPILED
+
+if TYPE_CHECKING:
+    from mypy_extensions import i64
 
 _HEADER: Final = struct.Struct("<II")
 _HEADER_SIZE: Final = 8
@@ -68,14 +73,22 @@ def _disorder(members: list[int], width: int) -> int:
 
 def count(data: bytes) -> int:
     """How many members there are."""
-    return int.from_bytes(data[4:8], "little")
+    return data[4] | data[5] << 8 | data[6] << 16 | data[7] << 24
 
 
 def member(data: bytes, rank: int) -> int:
     """The member above so many others."""
-    width = data[0]
-    at = _HEADER_SIZE + rank * width
-    return int.from_bytes(data[at : at + width], "little", signed=True)
+    if not COMPILED:
+        start = _HEADER_SIZE + rank * data[0]
+        return int.from_bytes(data[start : start + data[0]], "little", signed=True)
+    width: i64 = data[0]
+    at: i64 = _HEADER_SIZE + rank * width
+    byte: i64 = data[at + width - 1]
+    number: i64 = byte - 0x100 if byte >= 0x80 else byte
+    for place in range(width - 2, -1, -1):
+        byte = data[at + place]
+        number = number << 8 | byte
+    return number
 
 
 def find(data: bytes, number: int) -> int:
@@ -104,11 +117,15 @@ def insert(data: bytes, number: int, rank: int) -> bytes:
         return encode(members)
     at = _HEADER_SIZE + rank * width
     added = number.to_bytes(width, "little", signed=True)
-    return _HEADER.pack(width, count(data) + 1) + data[_HEADER_SIZE:at] + added + data[at:]
+    return _header(width, count(data) + 1) + data[_HEADER_SIZE:at] + added + data[at:]
 
 
 def remove(data: bytes, rank: int) -> bytes:
     """The intset without the member of this rank; as in Redis, those that stay keep their width."""
     width = data[0]
     at = _HEADER_SIZE + rank * width
-    return _HEADER.pack(width, count(data) - 1) + data[_HEADER_SIZE:at] + data[at + width :]
+    return _header(width, count(data) - 1) + data[_HEADER_SIZE:at] + data[at + width :]
+
+
+def _header(width: int, count: int) -> bytes:
+    return (width | count << 32).to_bytes(_HEADER_SIZE, "little")

@@ -241,7 +241,8 @@ def wrap(entries: bytes, count: int) -> bytes:
     total = _HEADER_SIZE + len(entries) + 1
     if total > _MAX_TOTAL:
         raise ValueError(f"a listpack cannot hold {total} bytes")
-    return _HEADER.pack(total, min(count, _UNCOUNTED)) + entries + _BYTE[_END]
+    header = (total | min(count, _UNCOUNTED) << 32).to_bytes(_HEADER_SIZE, "little")
+    return header + entries + _BYTE[_END]
 
 
 def entry(item: bytes) -> bytes:

@@ -9,7 +9,7 @@ from typing import Final
 from kvcore.codec import listpack
 from kvcore.codec.numbers import INT64_MAX, INT64_MIN, parse_int, parse_long_double
 from kvcore.command import Context, Family, ScanOptions, integer, scan_cursor, wrong_arity
-from kvcore.datatype import BORN_PACKED, MOST_PACKED
+from kvcore.datatype import MOST_PACKED
 from kvcore.errors import NOT_A_FLOAT, OVERFLOW, SYNTAX, WRONG_TYPE, CommandError
 from kvcore.families.hashes.rdb import born_packed
 from kvcore.families.hashes.value import Hash
@@ -58,7 +58,7 @@ def _set_fields(ctx: Context, argv: list[bytes], name: str) -> int:
     limits = ctx.keyspace.limits
     fields = db.find(key)
     if fields is None:
-        if BORN_PACKED <= size // 2 - 1 <= MOST_PACKED:
+        if size // 2 - 1 <= MOST_PACKED:
             items = argv[2:]
             longest = listpack.longest(items)
             created = len(set(argv[2::2]))

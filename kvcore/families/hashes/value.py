@@ -39,7 +39,7 @@ class Hash(Value):
 
     def __init__(self) -> None:
         self.hot = True
-        self.origin = None
+        self.origin = self.made = None
         self.spared = 0
         self.encoding = LISTPACK
         self._fields = b""

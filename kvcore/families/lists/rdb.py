@@ -20,7 +20,6 @@ from kvcore import digest
 from kvcore.codec import listpack, ziplist
 from kvcore.codec.rdb import SINCE, Reader, Writer, plain_string
 from kvcore.datatype import (
-    BORN_PACKED,
     MADE,
     MOST_PACKED,
     ONE_NODE,
@@ -214,8 +213,8 @@ _MADE: Final = TYPE.form(RDB_LIST_QUICKLIST_2, MADE)
 
 
 def born_packed(elements: list[bytes], limits: Limits) -> Packed | None:
-    """A new list of these elements, packed at once. None if it would not be small, or is short."""
-    if not BORN_PACKED <= len(elements) <= MOST_PACKED:
+    """A new list of these elements, packed at once. None if it would not be small."""
+    if len(elements) > MOST_PACKED:
         return None
     if not fits_listpack(elements, limits.list_max_listpack_size):
         return None

@@ -55,7 +55,7 @@ class List(Value):
 
     def __init__(self) -> None:
         self.hot = True
-        self.origin = None
+        self.origin = self.made = None
         self.spared = 0
         self.encoding = LISTPACK
         self._blocks = b""

@@ -7,7 +7,7 @@ from typing import Final
 
 from kvcore.codec.numbers import INT64_MAX
 from kvcore.command import Context, Family, ScanOptions, integer, scan_cursor
-from kvcore.datatype import BORN_PACKED, MOST_PACKED
+from kvcore.datatype import MOST_PACKED
 from kvcore.errors import NOT_POSITIVE, SYNTAX, WRONG_TYPE, CommandError
 from kvcore.families.sets.rdb import born_packed
 from kvcore.families.sets.value import (
@@ -58,7 +58,7 @@ def sadd(ctx: Context, argv: list[bytes]) -> object:
     limits = ctx.keyspace.limits
     value = find_set(db, key)
     if value is None:
-        if BORN_PACKED <= len(argv) - 2 <= MOST_PACKED:
+        if len(argv) - 2 <= MOST_PACKED:
             members = set(argv[2:])
             packed = born_packed(members, limits)
             if packed is not None:

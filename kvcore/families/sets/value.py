@@ -47,7 +47,7 @@ class Set(Value):
 
     def __init__(self) -> None:
         self.hot = True
-        self.origin = None
+        self.origin = self.made = None
         self.spared = 0
         self.encoding = INTSET
         self._members = intset.EMPTY
@@ -309,7 +309,9 @@ class Set(Value):
         entry = listpack.entry(member)
         if listpack.find(members, entry) >= 0:
             return _THERE
-        self.encoding = LISTPACK
+        if self.encoding is INTSET:
+            self.encoding = LISTPACK
+            self.made = None
         self._members = members + entry
         self._size = size + 1
         return _ADDED

@@ -7,7 +7,7 @@ from typing import Final
 
 from kvcore.codec.numbers import INT64_MAX, INT64_MIN
 from kvcore.command import Context, Family, ScanOptions, integer, number, scan_cursor, wrong_arity
-from kvcore.datatype import BORN_PACKED, MOST_PACKED
+from kvcore.datatype import MOST_PACKED
 from kvcore.errors import NOT_POSITIVE, SYNTAX, WRONG_TYPE, CommandError
 from kvcore.families.zsets.access import find, lookup, numbered_keys, removed
 from kvcore.families.zsets.rdb import born_packed
@@ -77,7 +77,7 @@ def _add(ctx: Context, argv: list[bytes], options: int) -> object:
     if zset is None:
         if options & _XX:
             return None if options & _INCR else 0
-        if not options and BORN_PACKED <= len(scores) <= MOST_PACKED:
+        if not options and len(scores) <= MOST_PACKED:
             members = argv[first + 1 :: 2]
             made = dict(zip(members, scores))
             packed = born_packed(made, limits)

@@ -77,7 +77,7 @@ class ZSet(Value):
 
     def __init__(self) -> None:
         self.hot = True
-        self.origin = None
+        self.origin = self.made = None
         self.spared = 0
         self.encoding = LISTPACK
         self._entries = b""
@@ -299,6 +299,15 @@ class ZSet(Value):
         low, high = _bounds(start, stop, len(self))
         if reverse:
             low, high = len(self) - high, len(self) - low
+        entries = self._entries
+        if entries is not None and not self._spare():
+            members, scores = _decode(entries)
+            members = members[low:high]
+            scores = scores[low:high] if with_scores else []
+            if reverse:
+                members.reverse()
+                scores.reverse()
+            return members, scores
         return _window(self._order(), low, high, 0, -1, reverse, with_scores)
 
     def count_by_score(self, low: float, low_ex: bool, high: float, high_ex: bool) -> int:
