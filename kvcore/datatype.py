@@ -89,7 +89,8 @@ class Value:
 
     ``hot``     it was looked up since `Database.tidy` last came by; a new one is
     ``origin``  the packed value that it was made of, until a command may change it
-    ``made``    the class of its packed form, if it is kept as the payload of one (see `payload`)
+    ``made``    the class of its packed form, while it is kept as the payload that it was unpacked
+                from, edited perhaps (see `payload`)
     ``spared``  how often that payload was used
 
     A small value may work on the entries of its payload, as Redis does, instead of decoding all of
@@ -369,9 +370,10 @@ class TypeRegistry:
         """The packed form of a live value; None if it has none or is not small."""
         payload = None
         if isinstance(value, Value):
+            made = value.made
             payload = value.payload()
-            if payload is not None and value.made is not None:
-                return value.made(payload)
+            if payload is not None and made is not None:
+                return made(payload)
         datatype = self.by_class[type(value)]
         if datatype.small is None:
             return None

@@ -107,7 +107,7 @@ class Engine:
             keyspace.effects.append((ctx.db.index, argv))
         keyspace.replaced = False
         keyspace.pending = False
-        if keyspace.crowded:
+        if keyspace.unpacked or keyspace.crowded:
             keyspace.tidy()
         if not self.nested:
             self.commit()

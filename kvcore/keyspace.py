@@ -9,8 +9,9 @@ through `Keyspace.propagate`.
 Values: strings are plain ``bytes`` or ``int``; everything else is an instance of a family's class,
 or lies packed (see kvcore.packed) until `lookup` or `find` put the live value in its place.
 
-**Few small values are live** (`Database.live`): when more are than MOST_LIVE, those that were
-touched longest ago are packed again, between two commands, so that no command holds one of them.
+**Few small values are live**: between two commands (so that none holds one) `Keyspace.tidy` packs
+again what the last one unpacked, but for some, of which those used most will be (`Database.live`);
+and when more than MOST_LIVE are, those that were touched longest ago.
 
 **A stable view** (`Keyspace.freeze`) is a copy of every table, and a table's copy is lazy. What may
 be changed in place, it keeps by one rule: **a command changes only a value that `Database.find`
@@ -39,6 +40,7 @@ _EXPIRE_SAMPLE: Final = 200
 # Small values of one database that are live, and how many more may come before some are packed.
 MOST_LIVE: Final = 128
 _MORE_LIVE: Final = 32
+_KEPT: Final = 7  # of so many values and one more that were unpacked, one is kept live
 
 _time: Final = time.time
 
@@ -94,9 +96,7 @@ class Database:
             if isinstance(value, Value):
                 value.hot = True
             elif isinstance(value, Packed):
-                live = self._unpack(key, value)
-                live.origin = value
-                return live
+                return self._unpack_to_read(key, value)
             return value
         self.keyspace.misses += 1
         return None
@@ -142,7 +142,17 @@ class Database:
         """Put the live value in the place of a packed one; raises CorruptData, and it stays."""
         value: Value = self.keyspace.types.unpack(packed, key)
         self.entries.set(key, value)
-        self._mark_live(key)
+        self.keyspace.unpacked.append((self, key, value))
+        self.keyspace.pending = True
+        return value
+
+    def _unpack_to_read(self, key: bytes, packed: Packed) -> Value:
+        """The same, but what was only wrapped for this look may be dropped after it."""
+        value: Value = self.keyspace.types.unpack(packed, key)
+        if value.made is None or self.keyspace.keep():
+            value.origin = packed
+            self.entries.set(key, value)
+            self.mark_live(key)
         return value
 
     def exists(self, key: bytes) -> bool:
@@ -157,7 +167,7 @@ class Database:
         twin = datatype.copy(value)
         if twin is not value:
             self.entries.set(key, twin)
-            self._mark_live(key)
+            self.mark_live(key)
             size = sys.getsizeof(value) + datatype.length(value) * _ELEMENT_BYTES
             self.keyspace.copied += size
         return twin
@@ -191,7 +201,7 @@ class Database:
         """The same for any value."""
         self.set(key, value)
         if isinstance(value, Value):
-            self._mark_live(key)
+            self.mark_live(key)
 
     def put(self, key: bytes, value: object) -> None:
         """Store a value and keep the key's expiry."""
@@ -255,7 +265,8 @@ class Database:
 
     # Packing -----------------------------------------------------------------------------------
 
-    def _mark_live(self, key: bytes) -> None:
+    def mark_live(self, key: bytes) -> None:
+        """This key's value is live from now on."""
         self.live[key] = None
         if len(self.live) > MOST_LIVE + _MORE_LIVE:
             self.keyspace.crowded.append(self)
@@ -364,7 +375,8 @@ class Keyspace:
     ``now``        Unix milliseconds, one reading for all commands that arrived together
     ``expiring``   False while a file is loaded
     ``frozen``     a view is open; ``copied`` bytes of values so far (see `spared`)
-    ``crowded``    the databases that are to be tidied
+    ``unpacked``   what the running command unpacked: database, key, value
+    ``crowded``    the databases in which too many values are live
     ``freeing``    what was deleted and is large
     ``emptied``    what FLUSHALL calls
     """
@@ -390,7 +402,9 @@ class Keyspace:
     misses: int
     expired: int
     evicted: int
+    unpacked: list[tuple[Database, bytes, Value]]
     crowded: list[Database]
+    turn: int
     freeing: Freeing
 
     def __init__(self, databases: int = 16) -> None:
@@ -414,7 +428,9 @@ class Keyspace:
         self.misses = 0
         self.expired = 0
         self.evicted = 0
+        self.unpacked = []
         self.crowded = []
+        self.turn = 0
         self.freeing = Freeing()
         self.databases = [Database(self, index) for index in range(databases)]
 
@@ -453,11 +469,30 @@ class Keyspace:
         a.live, b.live = b.live, a.live
         a.frozen, b.frozen = b.frozen, a.frozen
 
+    def keep(self) -> bool:
+        """Shall this value be live that is still a payload (see `Value.payload`)?
+
+        One in eight. To wrap a payload costs less than to keep an account of what is live, and
+        what is used often is soon among those.
+        """
+        self.turn = turn = self.turn + 1
+        return turn & _KEPT == 0
+
     def tidy(self) -> None:
-        """`Database.tidy` where it is due."""
-        for db in self.crowded:
-            db.tidy()
-        self.crowded = []
+        """Between commands: pack again what the last one unpacked and what is too much."""
+        if self.unpacked:
+            unpacked = self.unpacked
+            self.unpacked = []
+            for db, key, value in unpacked:
+                if value.made is None or self.keep():
+                    db.mark_live(key)
+                elif db.entries.get(key) is value:
+                    db.pack(key, value)
+        if self.crowded:
+            crowded = self.crowded
+            self.crowded = []
+            for database in crowded:
+                database.tidy()
 
     def freeze(self) -> list[Frozen]:
         """All databases that are not empty as they are now, for a view that may be read on another

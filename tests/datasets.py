@@ -15,6 +15,10 @@ from collections.abc import Iterator
 from typing import Any
 
 from kvcore.datatype import TypeRegistry, Value
+from kvcore.families.hashes.value import Hash
+from kvcore.families.lists.value import List
+from kvcore.families.sets.value import Set
+from kvcore.families.zsets.value import ZSet
 from kvcore.keyspace import Keyspace
 
 TYPES = ("string", "list", "set", "zset", "hash")
@@ -144,6 +148,14 @@ def pack_all(keyspace: Keyspace) -> int:
     return sum(
         [isinstance(value, Value) and db.pack(key, value) for db, key, value in keyspace.walk()]
     )
+
+
+def unpack_all(keyspace: Keyspace) -> None:
+    """Let every value be live, and none be kept as a payload."""
+    for db, key, _ in list(keyspace.walk()):
+        value = db.find(key)
+        if isinstance(value, Hash | List | Set | ZSet):
+            value._live()
 
 
 def repacked(types: TypeRegistry, value: Any) -> Any:

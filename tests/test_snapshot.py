@@ -28,7 +28,7 @@ from kvcore.session import Session
 from kvcore.snapshot import Child, StableView, ThreadChild
 from kvcore.table import Table
 from tests.commands_pool import POOL
-from tests.datasets import pack_all
+from tests.datasets import pack_all, unpack_all
 from tests.scripts import Step
 from tests.support import start_kvcore
 
@@ -133,8 +133,7 @@ def small_values(store: Opened, suffix: str = "") -> None:
     store.do("ZADD", f"zset{suffix}", "1", "m1", "2", "m2", "9", "m9")
     store.do("APPEND", f"string{suffix}", "1")
     store.do("APPEND", f"string{suffix}", "2")
-    for question in ("HLEN hash", "SCARD set", "LLEN list", "ZCARD zset"):
-        store.do(*f"{question}{suffix}".split())  # a value born packed is live from now on
+    unpack_all(store.keyspace)
 
 
 # What commands do -------------------------------------------------------------------------------

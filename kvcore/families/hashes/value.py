@@ -230,6 +230,7 @@ class Hash(Value):
         if isinstance(fields, bytes):
             fields = _decode(fields)
             self._fields = fields
+            self.made = None
         return fields
 
     def _set_entry(self, fields: bytes, field: bytes, value: bytes) -> bool:

@@ -466,6 +466,7 @@ class List(Value):
             elements = listpack.items(blocks)
             blocks = _in_blocks(elements)
             self._blocks = blocks
+            self.made = None
         return blocks
 
     # Encoding ------------------------------------------------------------------------------------

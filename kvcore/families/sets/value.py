@@ -203,10 +203,10 @@ class Set(Value):
 
         With the guarantee of `Table.scan`; a small set is returned whole.
         """
-        members = self._all()
+        members = self._members
         if isinstance(members, Table):
             return members.scan(cursor)
-        return 0, list(members)
+        return 0, self._listed(members) if isinstance(members, bytes) else list(members)
 
     def common(self, members: set[bytes]) -> set[bytes]:
         """Those of ``members`` that are in this set."""
@@ -259,10 +259,13 @@ class Set(Value):
         self.spared += 1
         return self.spared > PATIENCE
 
-    def _decode(self, members: bytes) -> set[bytes]:
+    def _listed(self, members: bytes) -> list[bytes]:
         if self.encoding is INTSET:
-            return {b"%d" % number for number in intset.decode(members)}
-        return set(listpack.items(members))
+            return [b"%d" % number for number in intset.decode(members)]
+        return listpack.items(members)
+
+    def _decode(self, members: bytes) -> set[bytes]:
+        return set(self._listed(members))
 
     def _all(self) -> set[bytes] | Table:
         """All members, to be read only."""
@@ -277,6 +280,7 @@ class Set(Value):
         if isinstance(members, bytes):
             members = self._decode(members)
             self._members = members
+            self.made = None
         return members
 
     def _add_packed(

@@ -444,6 +444,7 @@ class ZSet(Value):
     def _hold(self, scores: dict[bytes, float] | Table, tree: Tree) -> None:
         self._scores = scores
         self._tree = tree
+        self.made = None
         self._entries = None  # the last: see there
 
     def _add_entry(self, entries: bytes, member: bytes, new: float) -> int:
