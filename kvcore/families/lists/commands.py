@@ -119,7 +119,7 @@ def ends(arg: bytes) -> bool:
 
 def _push(ctx: Context, argv: list[bytes], left: bool, create: bool) -> int:
     db, key = ctx.db, argv[1]
-    value = find_list(db, key)
+    value = db.find(key)
     if value is None:
         if not create:
             return 0
@@ -130,6 +130,8 @@ def _push(ctx: Context, argv: list[bytes], left: bool, create: bool) -> int:
             return len(argv) - 2
         value = List()
         db.store(key, value)
+    elif not isinstance(value, List):
+        raise CommandError(WRONG_TYPE)
     elements = argv[2:]
     fill = ctx.keyspace.limits.list_max_listpack_size
     if left:

@@ -42,8 +42,8 @@ class List(Value):
     __slots__ = ("_blocks", "_borrowed", "_gauge", "_size", "encoding")
 
     encoding: str
-    # Bytes are a listpack's entries, and _size counts them. Whoever looks at this looks once:
-    # another thread may read a value that this one decodes (see `_live`).
+    # Bytes are a listpack's entries. Whoever looks at this looks once: another thread may read a
+    # value that this one decodes (see `_live`).
     _blocks: list[list[bytes]] | bytes
     _size: int
     # The id() of each block that another list may have as well. One that is free by now may be
@@ -67,7 +67,8 @@ class List(Value):
     def of(cls, elements: list[bytes], fill: int = -2) -> List:
         """A list of these elements, encoded as they and the limit require."""
         self = cls()
-        self._fill_blocks(elements)
+        self._blocks = _in_blocks(elements)
+        self._size = len(elements)
         size = _EMPTY_LISTPACK
         most = max_bytes(fill)
         for element in elements:
@@ -106,10 +107,10 @@ class List(Value):
         twin = List()
         twin.encoding = self.encoding
         twin._gauge = self._gauge
+        twin._size = self._size
         blocks = self._blocks
         if isinstance(blocks, bytes):
             twin._blocks = blocks
-            twin._size = self._size
         elif len(blocks) == 1:
             twin._blocks = [blocks[0].copy()]
         else:
@@ -119,13 +120,7 @@ class List(Value):
         return twin
 
     def __len__(self) -> int:
-        blocks = self._blocks
-        if isinstance(blocks, bytes):
-            return self._size
-        count = len(blocks)
-        if count == 1:
-            return len(blocks[0])
-        return len(blocks[0]) + (count - 2) * _BLOCK + len(blocks[-1])
+        return self._size
 
     def weight(self) -> int:
         """The bytes of the listpack that holds the list; 0 if none does."""
@@ -141,13 +136,13 @@ class List(Value):
         """LPUSH: the last of ``elements`` becomes the first of the list."""
         if self.encoding is LISTPACK:
             self._adding(elements, fill)
+        self._size += len(elements)
         blocks = self._blocks
         if isinstance(blocks, bytes):
-            if self._may_stay(len(elements)):
+            if self._may_stay():
                 for element in elements:
                     blocks = listpack.entry(element) + blocks
                 self._blocks = blocks
-                self._size += len(elements)
                 return
             blocks = self._live()
         first = blocks[0] if self._borrowed is None else self._own(0)
@@ -161,13 +156,13 @@ class List(Value):
         """RPUSH."""
         if self.encoding is LISTPACK:
             self._adding(elements, fill)
+        self._size += len(elements)
         blocks = self._blocks
         if isinstance(blocks, bytes):
-            if self._may_stay(len(elements)):
+            if self._may_stay():
                 for element in elements:
                     blocks += listpack.entry(element)
                 self._blocks = blocks
-                self._size += len(elements)
                 return
             blocks = self._live()
         last = blocks[-1] if self._borrowed is None else self._own(-1)
@@ -180,16 +175,22 @@ class List(Value):
     def pop_left(self, count: int = 1, fill: int = -2) -> list[bytes]:
         """Take out up to ``count`` elements, the first one first."""
         blocks = self._blocks
-        if isinstance(blocks, bytes) and self._may_stay(0):
-            taken: list[bytes] = []
+        taken: list[bytes]
+        if isinstance(blocks, list) and count == 1 and len(blocks[0]) > 1:
+            first = blocks[0] if self._borrowed is None else self._own(0)
+            taken = [first.pop(0)]
+            self._size -= 1
+            if self.encoding is QUICKLIST and self._gauge > 1:
+                self._gauge -= 1
+                return taken
+        elif isinstance(blocks, bytes) and self._may_stay():
+            taken = []
             at = 0
             while len(taken) < count and at < len(blocks):
                 taken.append(listpack.item(blocks, at))
                 at = listpack.after(blocks, at)
             self._blocks = blocks[at:]
             self._size -= len(taken)
-        elif count == 1 and len(self._live()[0]) > 1:
-            taken = [self._own(0).pop(0)]
         else:
             taken = self._slice(0, count)
             self._drop_left(len(taken))
@@ -199,16 +200,22 @@ class List(Value):
     def pop_right(self, count: int = 1, fill: int = -2) -> list[bytes]:
         """Take out up to ``count`` elements, the last one first."""
         blocks = self._blocks
-        if isinstance(blocks, bytes) and self._may_stay(0):
-            taken: list[bytes] = []
+        taken: list[bytes]
+        if isinstance(blocks, list) and count == 1 and len(blocks[-1]) > 1:
+            last = blocks[-1] if self._borrowed is None else self._own(-1)
+            taken = [last.pop()]
+            self._size -= 1
+            if self.encoding is QUICKLIST and self._gauge > 1:
+                self._gauge -= 1
+                return taken
+        elif isinstance(blocks, bytes) and self._may_stay():
+            taken = []
             at = len(blocks)
             while len(taken) < count and at > 0:
                 at = listpack.before(blocks, at)
                 taken.append(listpack.item(blocks, at))
             self._blocks = blocks[:at]
             self._size -= len(taken)
-        elif count == 1 and len(self._live()[-1]) > 1:
-            taken = [self._own(-1).pop()]
         else:
             size = len(self)
             taken = self._slice(max(0, size - count), size)
@@ -222,7 +229,7 @@ class List(Value):
         size = len(self)
         low, high = _bounds(start, stop, size)
         blocks = self._blocks
-        if isinstance(blocks, bytes) and self._may_stay(0):
+        if isinstance(blocks, bytes) and self._may_stay():
             first = listpack.skip(blocks, 0, low)
             self._blocks = blocks[first : listpack.skip(blocks, first, high - low)]
             self._size = high - low
@@ -247,7 +254,7 @@ class List(Value):
             return None
         blocks = self._blocks
         if isinstance(blocks, bytes):
-            if self._may_stay(0):
+            if self._may_stay():
                 return listpack.item(blocks, listpack.skip(blocks, 0, index))
             blocks = self._live()
         block, place = self._locate(index)
@@ -323,6 +330,7 @@ class List(Value):
                 self._adding([element], fill)
                 place = block.index(pivot)
                 self._own(index).insert(place + 1 if after else place, element)
+                self._size += 1
                 self._spill(index)
                 return True
         return False
@@ -343,8 +351,9 @@ class List(Value):
                 kept += self._slice(start, index)
                 start = index + 1
             kept += self._slice(start, len(self))
-            self._fill_blocks(kept)
+            self._blocks = _in_blocks(kept)
         if found:
+            self._size -= len(found)
             self._removed([element] * len(found), fill)
         return len(found)
 
@@ -361,9 +370,6 @@ class List(Value):
             blocks[index] = block
         return block
 
-    def _fill_blocks(self, elements: list[bytes]) -> None:
-        self._blocks = _in_blocks(elements)
-
     def _locate(self, index: int) -> tuple[int, int]:
         """The block and the place in it of an index that is there."""
         first = len(self._live()[0])
@@ -376,7 +382,7 @@ class List(Value):
         """The elements start <= index < stop; ``stop`` may lie behind the end."""
         blocks = self._blocks
         if isinstance(blocks, bytes):
-            if self._may_stay(0):
+            if self._may_stay():
                 return listpack.items(blocks)[start:stop]
             blocks = self._live()
         first = blocks[0]
@@ -394,7 +400,9 @@ class List(Value):
         return found
 
     def _drop_left(self, count: int) -> None:
-        if count >= len(self):
+        size = self._size
+        self._size = max(0, size - count)
+        if count >= size:
             self._blocks = [[]]
             return
         block, place = self._locate(count)
@@ -402,7 +410,8 @@ class List(Value):
         del self._own(0)[:place]
 
     def _drop_right(self, count: int) -> None:
-        size = len(self)
+        size = self._size
+        self._size = max(0, size - count)
         if count >= size:
             self._blocks = [[]]
             return
@@ -446,16 +455,14 @@ class List(Value):
 
     # The payload ---------------------------------------------------------------------------------
 
-    def _may_stay(self, added: int) -> bool:
+    def _may_stay(self) -> bool:
         """Count an operation on the payload; returns whether it need not be decoded for that.
-
-        ``added``: elements that come, which are in the gauge already.
-        """
+        What comes with it, size and gauge know already."""
         self.spared += 1
         return (
             self.spared <= PATIENCE
             and self.encoding is LISTPACK
-            and self._size + added <= MOST_PACKED
+            and self._size <= MOST_PACKED
             and self._gauge <= _SAFE_BYTES
         )
 
@@ -528,7 +535,7 @@ class List(Value):
         for block in (blocks[0], blocks[-1]):
             assert len(block) <= _BLOCK
             assert block or len(blocks) == 1
-        assert len(self) == sum(map(len, blocks))
+        assert self._size == sum(map(len, blocks))
         for block in blocks:
             for element in block:
                 assert isinstance(element, bytes)
