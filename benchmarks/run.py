@@ -22,6 +22,7 @@ import growth
 import memory
 import per_request
 import policies
+import small
 import snapshots
 from report import Effort, Part, Run, arguments, markdown, progress, surroundings, verdicts, write
 
@@ -31,6 +32,7 @@ PARTS: dict[str, Run] = {
     "embedded": embedded.run,
     "files": files.run,
     "memory": memory.run,
+    "small": small.run,
     "growth": growth.run,
     "snapshots": snapshots.run,
     "durability": durability.run,
