@@ -104,9 +104,19 @@ class Value:
     made: type[Packed] | None
     spared: int
 
+    def __init__(self) -> None:
+        self.hot = True
+        self.origin = self.made = None
+        self.spared = 0
+
     def payload(self) -> bytes | None:
         """What ``save`` writes in the latest RDB version, if the value is kept as that."""
         return None
+
+    def worn(self) -> bool:
+        """Count an operation on the payload; returns whether it is to be decoded now."""
+        self.spared += 1
+        return self.spared > PATIENCE
 
     def dismantle(self) -> Iterator[None] | None:
         """Take a large value apart, of which nobody has any part but this object: each step frees

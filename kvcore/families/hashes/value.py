@@ -15,7 +15,7 @@ from typing import Final, cast
 
 from kvcore.codec import listpack
 from kvcore.codec.rdb import LONGEST_PLAIN, plain_string, skip_length
-from kvcore.datatype import MOST_PACKED, PATIENCE, Value
+from kvcore.datatype import MOST_PACKED, Value
 from kvcore.table import Table
 
 LISTPACK: Final = "listpack"
@@ -38,9 +38,7 @@ class Hash(Value):
     _size: int
 
     def __init__(self) -> None:
-        self.hot = True
-        self.origin = self.made = None
-        self.spared = 0
+        super().__init__()
         self.encoding = LISTPACK
         self._fields = b""
         self._size = 0
@@ -117,7 +115,7 @@ class Hash(Value):
         if isinstance(fields, Table):
             value = fields.get(field)
             return value if isinstance(value, bytes) else None
-        if self._spare():
+        if self.worn():
             return cast(bytes | None, self._live().get(field))
         at = listpack.find(fields, listpack.entry(field), 2)
         return None if at < 0 else listpack.item(fields, listpack.after(fields, at))
@@ -131,7 +129,7 @@ class Hash(Value):
                 and len(value) <= max_value
                 and self._size < min(max_entries, MOST_PACKED)
                 and len(fields) + len(field) + len(value) <= _MOST_BYTES
-                and not self._spare()
+                and not self.worn()
             ):
                 return self._set_entry(fields, field, value)
             fields = self._live()
@@ -153,7 +151,7 @@ class Hash(Value):
         fields = self._fields
         if not isinstance(fields, bytes):
             return fields.pop(field, None) is not None
-        if self._spare():
+        if self.worn():
             return self._live().pop(field, None) is not None
         at = listpack.find(fields, listpack.entry(field), 2)
         if at < 0:
@@ -212,17 +210,12 @@ class Hash(Value):
 
     # The payload ---------------------------------------------------------------------------------
 
-    def _spare(self) -> bool:
-        """Count an operation on the payload; returns whether it is to be decoded now."""
-        self.spared += 1
-        return self.spared > PATIENCE
-
     def _all(self) -> dict[bytes, bytes] | Table:
         """All fields, to be read only."""
         fields = self._fields
         if not isinstance(fields, bytes):
             return fields
-        return self._live() if self._spare() else _decode(fields)
+        return self._live() if self.worn() else _decode(fields)
 
     def _live(self) -> dict[bytes, bytes] | Table:
         """The fields, decoded from now on."""

@@ -22,7 +22,7 @@ from typing import Final
 from kvcore.codec import listpack
 from kvcore.codec.numbers import parse_int
 from kvcore.codec.rdb import plain_string, skip_length
-from kvcore.datatype import MOST_PACKED, ONE_NODE, PATIENCE, Value
+from kvcore.datatype import MOST_PACKED, ONE_NODE, Value
 
 LISTPACK: Final = "listpack"
 QUICKLIST: Final = "quicklist"
@@ -54,9 +54,7 @@ class List(Value):
     _gauge: int
 
     def __init__(self) -> None:
-        self.hot = True
-        self.origin = self.made = None
-        self.spared = 0
+        super().__init__()
         self.encoding = LISTPACK
         self._blocks = b""
         self._size = 0
@@ -458,9 +456,8 @@ class List(Value):
     def _may_stay(self) -> bool:
         """Count an operation on the payload; returns whether it need not be decoded for that.
         What comes with it, size and gauge know already."""
-        self.spared += 1
         return (
-            self.spared <= PATIENCE
+            not self.worn()
             and self.encoding is LISTPACK
             and self._size <= MOST_PACKED
             and self._gauge <= _SAFE_BYTES

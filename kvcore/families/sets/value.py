@@ -17,7 +17,7 @@ from typing import Final
 from kvcore.codec import intset, listpack
 from kvcore.codec.numbers import parse_int
 from kvcore.codec.rdb import LONGEST_PLAIN, plain_string, skip_length
-from kvcore.datatype import MOST_PACKED, PATIENCE, Limits, Value
+from kvcore.datatype import MOST_PACKED, Limits, Value
 from kvcore.table import Table
 
 INTSET: Final = "intset"
@@ -46,9 +46,7 @@ class Set(Value):
     _size: int
 
     def __init__(self) -> None:
-        self.hot = True
-        self.origin = self.made = None
-        self.spared = 0
+        super().__init__()
         self.encoding = INTSET
         self._members = intset.EMPTY
         self._size = 0
@@ -134,7 +132,7 @@ class Set(Value):
         members = self._members
         if not isinstance(members, bytes):
             return member in members
-        if self._spare():
+        if self.worn():
             return member in self._live()
         if self.encoding is INTSET:
             number = parse_int(member)
@@ -168,7 +166,7 @@ class Set(Value):
         """Take a member out; returns True if it was there."""
         members = self._members
         if isinstance(members, bytes):
-            if not self._spare():
+            if not self.worn():
                 return self._remove_packed(members, member)
             members = self._live()
         if isinstance(members, Table):
@@ -254,11 +252,6 @@ class Set(Value):
 
     # The payload ---------------------------------------------------------------------------------
 
-    def _spare(self) -> bool:
-        """Count an operation on the payload; returns whether it is to be decoded now."""
-        self.spared += 1
-        return self.spared > PATIENCE
-
     def _listed(self, members: bytes) -> list[bytes]:
         if self.encoding is INTSET:
             return [b"%d" % number for number in intset.decode(members)]
@@ -272,7 +265,7 @@ class Set(Value):
         members = self._members
         if not isinstance(members, bytes):
             return members
-        return self._live() if self._spare() else self._decode(members)
+        return self._live() if self.worn() else self._decode(members)
 
     def _live(self) -> set[bytes] | Table:
         """The members, decoded from now on."""
@@ -288,7 +281,7 @@ class Set(Value):
     ) -> int:
         """`add` to the payload: _ADDED, _THERE, or _CANNOT if it would not be one any more."""
         size = self._size
-        if self._spare() or size >= MOST_PACKED:
+        if self.worn() or size >= MOST_PACKED:
             return _CANNOT
         if self.encoding is INTSET:
             number = parse_int(member)

@@ -18,7 +18,7 @@ from typing import Final, cast
 
 from kvcore.codec import listpack
 from kvcore.codec.rdb import LONGEST_PLAIN, plain_string, skip_length
-from kvcore.datatype import MOST_PACKED, PATIENCE, Value
+from kvcore.datatype import MOST_PACKED, Value
 from kvcore.families.zsets.tree import Tree, free
 from kvcore.table import Table
 
@@ -76,9 +76,7 @@ class ZSet(Value):
     _tree: Tree
 
     def __init__(self) -> None:
-        self.hot = True
-        self.origin = self.made = None
-        self.spared = 0
+        super().__init__()
         self.encoding = LISTPACK
         self._entries = b""
         self._size = 0
@@ -177,7 +175,7 @@ class ZSet(Value):
         """The score of a member, or None."""
         entries = self._entries
         if entries is not None:
-            if not self._spare():
+            if not self.worn():
                 at = listpack.find(entries, listpack.entry(member), 2)
                 return None if at < 0 else _score(entries, listpack.after(entries, at))
             self._live()
@@ -208,7 +206,7 @@ class ZSet(Value):
                 self._size < min(max_entries, MOST_PACKED)
                 and len(member) <= max_value
                 and len(entries) + len(member) <= _MOST_BYTES
-                and not self._spare()
+                and not self.worn()
             ):
                 return self._add_entry(entries, member, new)
             self._live()
@@ -237,7 +235,7 @@ class ZSet(Value):
         """Take a member out; returns True if it was there."""
         entries = self._entries
         if entries is not None:
-            if not self._spare():
+            if not self.worn():
                 at = listpack.find(entries, listpack.entry(member), 2)
                 if at < 0:
                     return False
@@ -300,7 +298,7 @@ class ZSet(Value):
         if reverse:
             low, high = len(self) - high, len(self) - low
         entries = self._entries
-        if entries is not None and not self._spare():
+        if entries is not None and not self.worn():
             members, scores = _decode(entries)
             members = members[low:high]
             scores = scores[low:high] if with_scores else []
@@ -359,7 +357,7 @@ class ZSet(Value):
     def items(self) -> Iterator[tuple[bytes, float]]:
         """Every (member, score) that is there now, in order."""
         entries = self._entries
-        if entries is not None and not self._spare():
+        if entries is not None and not self.worn():
             members, scores = _decode(entries)
         else:
             members, scores = self._order().slice(0, len(self))
@@ -419,16 +417,11 @@ class ZSet(Value):
 
     # The payload ---------------------------------------------------------------------------------
 
-    def _spare(self) -> bool:
-        """Count an operation on the payload; returns whether it is to be decoded now."""
-        self.spared += 1
-        return self.spared > PATIENCE
-
     def _order(self) -> Tree:
         """The order of the entries, to be read only."""
         entries = self._entries
         if entries is not None:
-            if not self._spare():
+            if not self.worn():
                 members, scores = _decode(entries)
                 return Tree(scores, members)
             self._live()
