@@ -52,6 +52,10 @@ FLAGS = [
 # compiler must assume that another library replaces one, and can neither inline nor call directly.
 DIRECT_CALLS = ["-fvisibility=hidden"]
 
+# Python's own flags ask for warnings, and what the compiler has to find out for them takes as long
+# as all the rest. Nobody wrote that C by hand.
+NO_WARNINGS = ["-Wno-all"]
+
 
 def extensions(forced: bool) -> list[object]:
     """The mypyc extensions, or none where they cannot be made."""
@@ -77,7 +81,8 @@ def extensions(forced: bool) -> list[object]:
         return []
     if sys.platform != "win32":
         for extension in made:
-            extension.extra_compile_args += DIRECT_CALLS
+            arguments = extension.extra_compile_args
+            extension.extra_compile_args = [*arguments, *DIRECT_CALLS, *NO_WARNINGS]
     return made
 
 
