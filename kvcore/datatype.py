@@ -10,7 +10,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any, Final
 
-from kvcore.codec.rdb import MANY_STRINGS, ONE_STRING, SINCE, WRITTEN, Reader, Writer
+from kvcore.codec.rdb import (
+    LONGEST_PLAIN,
+    MANY_STRINGS,
+    ONE_STRING,
+    SINCE,
+    WRITTEN,
+    Reader,
+    Writer,
+)
 from kvcore.errors import CorruptData
 from kvcore.packed import Packed, form
 
@@ -74,6 +82,10 @@ ONE_NODE: Final = b"\x01\x02"
 
 LATEST: Final = WRITTEN[-1]
 """The RDB version whose encodings packed values have."""
+
+MOST_BYTES: Final = LONGEST_PLAIN - 64
+"""Bytes of a payload that a live value keeps, and of what is being added to it: the rest is for
+what a listpack puts around a string, and for a score."""
 
 PATIENCE: Final = 32
 """Operations on a payload, after which decoding it has paid off."""

@@ -14,8 +14,8 @@ from random import random as fraction
 from typing import Final, cast
 
 from kvcore.codec import listpack
-from kvcore.codec.rdb import LONGEST_PLAIN, plain_string, skip_length
-from kvcore.datatype import MOST_PACKED, Value
+from kvcore.codec.rdb import plain_string, skip_length
+from kvcore.datatype import MOST_BYTES, MOST_PACKED, Value
 from kvcore.table import Table
 
 LISTPACK: Final = "listpack"
@@ -23,7 +23,6 @@ HASHTABLE: Final = "hashtable"
 
 _FLAT: Final = 512
 _LONG: Final = 1 << 40  # longer than any string
-_MOST_BYTES: Final = LONGEST_PLAIN - 64  # of a payload, without what is around each string
 
 
 class Hash(Value):
@@ -128,7 +127,7 @@ class Hash(Value):
                 len(field) <= max_value
                 and len(value) <= max_value
                 and self._size < min(max_entries, MOST_PACKED)
-                and len(fields) + len(field) + len(value) <= _MOST_BYTES
+                and len(fields) + len(field) + len(value) <= MOST_BYTES
                 and not self.worn()
             ):
                 return self._set_entry(fields, field, value)

@@ -19,14 +19,7 @@ from typing import Final
 from kvcore import digest
 from kvcore.codec import listpack, ziplist
 from kvcore.codec.rdb import SINCE, Reader, Writer, plain_string
-from kvcore.datatype import (
-    MADE,
-    MOST_PACKED,
-    ONE_NODE,
-    TAKEN,
-    DataType,
-    Limits,
-)
+from kvcore.datatype import MADE, MOST_PACKED, ONE_NODE, TAKEN, DataType, Limits
 from kvcore.families.lists.value import List, fits_listpack, max_bytes, max_count
 from kvcore.packed import Packed
 

@@ -16,8 +16,8 @@ from typing import Final
 
 from kvcore.codec import intset, listpack
 from kvcore.codec.numbers import parse_int
-from kvcore.codec.rdb import LONGEST_PLAIN, plain_string, skip_length
-from kvcore.datatype import MOST_PACKED, Limits, Value
+from kvcore.codec.rdb import plain_string, skip_length
+from kvcore.datatype import MOST_BYTES, MOST_PACKED, Limits, Value
 from kvcore.table import Table
 
 INTSET: Final = "intset"
@@ -25,7 +25,6 @@ LISTPACK: Final = "listpack"
 HASHTABLE: Final = "hashtable"
 
 _FLAT: Final = 512
-_MOST_BYTES: Final = LONGEST_PLAIN - 64  # of a payload, without what is around a member
 
 
 # What `Set._add_packed` returns.
@@ -300,7 +299,7 @@ class Set(Value):
         if (
             size >= max_entries
             or len(member) > max_value
-            or len(members) + len(member) > _MOST_BYTES
+            or len(members) + len(member) > MOST_BYTES
         ):
             return _CANNOT
         entry = listpack.entry(member)

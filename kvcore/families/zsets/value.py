@@ -17,8 +17,8 @@ from random import random as fraction
 from typing import Final, cast
 
 from kvcore.codec import listpack
-from kvcore.codec.rdb import LONGEST_PLAIN, plain_string, skip_length
-from kvcore.datatype import MOST_PACKED, Value
+from kvcore.codec.rdb import plain_string, skip_length
+from kvcore.datatype import MOST_BYTES, MOST_PACKED, Value
 from kvcore.families.zsets.tree import Tree, free
 from kvcore.table import Table
 
@@ -30,7 +30,6 @@ ADDED: Final = 1
 UPDATED: Final = 2
 
 _FLAT: Final = 512
-_MOST_BYTES: Final = LONGEST_PLAIN - 64  # of a payload, without a score and what is around a member
 _INTEGERS: Final = float(1 << 62)
 
 # What stands where these are while the entries are a payload; nobody changes them.
@@ -205,7 +204,7 @@ class ZSet(Value):
             if (
                 self._size < min(max_entries, MOST_PACKED)
                 and len(member) <= max_value
-                and len(entries) + len(member) <= _MOST_BYTES
+                and len(entries) + len(member) <= MOST_BYTES
                 and not self.worn()
             ):
                 return self._add_entry(entries, member, new)
