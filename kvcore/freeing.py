@@ -8,7 +8,7 @@ requests, whichever command deleted them.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Final
 
 from kvcore.datatype import Value
@@ -75,9 +75,9 @@ class Freeing:
 _DONE: Final = object()
 
 
-def _free_keys(shards: list[dict[bytes, object]]) -> Iterator[None]:
-    while shards:
-        for value in shards.pop().values():
+def _free_keys(shards: Iterator[Collection[object]]) -> Iterator[None]:
+    for values in shards:
+        for value in values:
             if isinstance(value, Value):
                 parts = value.dismantle()
                 if parts is not None:

@@ -8,7 +8,12 @@ is merged back. An operation touches one shard, or two if it splits or merges.
 
 Theory of operation. With n shards and 2**k the least power of two >= n, shard i holds the keys
 whose hash ends in the bits of i: k bits if its buddy (the index that differs in bit k-1) exists
-too, else k-1 bits. Splitting appends shard n, whose buddy is the one that had its keys.
+too, else k-1 bits. Splitting makes shard n, whose buddy is the one that had its keys.
+
+The list has 2n places, at least 2**k. At each place from n on stands once more the shard whose
+index is that number without its highest bit (again, if that is n or more): where the keys of that
+number are until it has a shard of its own. So a look-up takes k bits of the hash, whatever n is,
+and as every split adds two places, and a merge takes two away, none has to fill many at once.
 
 A scan's cursor is a hash read from the right: the point 0.b0b1b2... where b0 is the lowest bit.
 Seen so, a shard is an interval, splitting cuts it in two, and merging joins two neighbours, so a
@@ -69,7 +74,7 @@ class Table:
 
     count: int
     copied: int
-    _shards: list[dict[bytes, object]]
+    _shards: list[dict[bytes, object]]  # each of them twice or more
     _borrowed: bytearray | None  # 1 for each shard that another table may have as well
     _mask: int  # 2**k - 1
     _grow_at: int
@@ -82,7 +87,8 @@ class Table:
     def clear(self) -> None:
         """Forget everything; what was there is freed at once."""
         self.count = 0
-        self._shards = [{}]
+        shard: dict[bytes, object] = {}
+        self._shards = [shard, shard]
         self._borrowed = None
         self.copied = 0
         self._mask = 0
@@ -96,31 +102,29 @@ class Table:
         Filling it goes twice as fast then: no shard has to be split. Not while there is a copy.
         """
         size = count // SHARD
-        old = self._shards
+        old = self._distinct()
         if size <= len(old) or self._borrowed is not None:
             return
         shards: list[dict[bytes, object]] = [{} for _ in range(size)]
+        for place in range(size, 2 * size):
+            shards.append(shards[place - (1 << (place.bit_length() - 1))])
         self._shards = shards
         self._mask = mask = (1 << (size - 1).bit_length()) - 1
         self._set_thresholds()
         for shard in old:
             for key, value in shard.items():
-                index = hash(key) & mask
-                if index >= size:
-                    index &= mask >> 1
-                shards[index][key] = value
+                shards[hash(key) & mask][key] = value
 
-    def give_up(self) -> list[dict[bytes, object]]:
-        """Become empty; returns what was there, for whoever frees it little by little."""
+    def give_up(self) -> Iterator[Collection[object]]:
+        """Become empty; returns the values that were there, for whoever frees them little by
+        little: each step frees those that the last one gave."""
         shards = self._shards
         self.clear()
-        return shards
+        return _take_apart(shards)
 
     def dismantle(self) -> Iterator[None]:
         """Become empty, a shard at each step."""
-        shards = self.give_up()
-        while shards:
-            shards.pop()
+        for _ in self.give_up():
             yield
 
     def trim(self) -> None:
@@ -154,7 +158,7 @@ class Table:
         twin = Table()
         twin.count = self.count
         twin._shards = self._shards.copy()
-        twin._borrowed = bytearray(b"\1") * len(self._shards)
+        twin._borrowed = bytearray(b"\1") * (len(self._shards) >> 1)
         self._borrowed = twin._borrowed.copy()
         twin._mask = self._mask
         twin._grow_at = self._grow_at
@@ -166,30 +170,19 @@ class Table:
 
     def get(self, key: bytes, default: object = None) -> object:
         """The value of a key, or the default."""
-        shards = self._shards
-        index: i64 = hash(key)
-        index &= self._mask
-        if index >= len(shards):
-            index &= self._mask >> 1
-        return shards[index].get(key, default)
+        place: i64 = hash(key)
+        return self._shards[place & self._mask].get(key, default)
 
     def has(self, key: bytes) -> bool:
         """Is the key there?"""
-        shards = self._shards
-        index: i64 = hash(key)
-        index &= self._mask
-        if index >= len(shards):
-            index &= self._mask >> 1
-        return key in shards[index]
+        place: i64 = hash(key)
+        return key in self._shards[place & self._mask]
 
     def set(self, key: bytes, value: object) -> bool:
         """Insert or overwrite; returns True if the key is new."""
-        shards = self._shards
-        index: i64 = hash(key)
-        index &= self._mask
-        if index >= len(shards):
-            index &= self._mask >> 1
-        shard = shards[index] if self._borrowed is None else self._own(index)
+        place: i64 = hash(key)
+        place &= self._mask
+        shard = self._shards[place] if self._borrowed is None else self._own(place)
         before = len(shard)
         shard[key] = value
         if len(shard) == before:
@@ -198,6 +191,21 @@ class Table:
         if self.count > self._grow_at:
             self._split()
         return True
+
+    def set_all(self, keys: list[bytes], values: list[bytes]) -> None:
+        """`set` each of these keys to its value, in turn."""
+        shards = self._shards
+        place: i64
+        for key, value in zip(keys, values):
+            place = hash(key)
+            place &= self._mask
+            shard = shards[place] if self._borrowed is None else self._own(place)
+            before = len(shard)
+            shard[key] = value
+            if len(shard) != before:
+                self.count += 1
+                if self.count > self._grow_at:
+                    self._split()
 
     def insert(self, keys: list[bytes], values: list[object]) -> int:
         """Insert these keys in turn, up to the first that is there already; returns how many.
@@ -237,26 +245,23 @@ class Table:
     def _shards_of(self, keys: list[bytes]) -> list[dict[bytes, object]]:
         """The shard of each key."""
         shards = self._shards
-        size = len(shards)
-        mask = self._mask
+        mask: i64 = self._mask
         found: list[dict[bytes, object]] = []
-        index: i64
+        place: i64
         for key in keys:
-            index = hash(key)
-            index &= mask
-            if index >= size:
-                index &= mask >> 1
-            found.append(shards[index])
+            place = hash(key)
+            found.append(shards[place & mask])
         return found
+
+    def _distinct(self) -> list[dict[bytes, object]]:
+        """A new list of the shards, each once, in order."""
+        return self._shards[: len(self._shards) >> 1]
 
     def pop(self, key: bytes, default: object = None) -> object:
         """Take a key out; returns its value, or the default if it is not there."""
-        shards = self._shards
-        index: i64 = hash(key)
-        index &= self._mask
-        if index >= len(shards):
-            index &= self._mask >> 1
-        shard = shards[index] if self._borrowed is None else self._own(index)
+        place: i64 = hash(key)
+        place &= self._mask
+        shard = self._shards[place] if self._borrowed is None else self._own(place)
         before = len(shard)
         value = shard.pop(key, default)
         if len(shard) != before:
@@ -286,13 +291,14 @@ class Table:
         a place that is empty is drawn again (about 2 draws).
         """
         shards = self._shards
-        if len(shards) == 1:
+        size = len(shards) >> 1
+        if size == 1:
             if self.count == 0:
                 raise IndexError("random key of an empty table")
             return next(islice(shards[0], int(fraction() * self.count), None))
         while True:
             longest = self._longest
-            draw = int(fraction() * (len(shards) * longest))
+            draw = int(fraction() * (size * longest))
             shard = shards[draw // longest]
             place = draw % longest
             if len(shard) > longest:
@@ -319,7 +325,7 @@ class Table:
         half = (self._mask + 1) >> 1
         index = cursor & (self._mask >> 1)
         bit = half >> 1  # the highest bit that this shard's keys share
-        if index + half < len(self._shards):
+        if index + half < len(self._shards) >> 1:
             index = cursor & self._mask
             bit = half
         following = index
@@ -333,15 +339,15 @@ class Table:
         its turn may still come."""
         # Splitting and merging put new shards in place of the old, so the old ones, kept by this
         # copy, hold each key once; each is copied when its turn comes, so it may be edited too.
-        return chain.from_iterable(map(list, self._shards.copy()))
+        return chain.from_iterable(map(list, self._distinct()))
 
     def items(self) -> Iterator[tuple[bytes, object]]:
         """Every key that is there now, once, with its value; see `keys`."""
-        return chain.from_iterable(map(_items, self._shards.copy()))
+        return chain.from_iterable(map(_items, self._distinct()))
 
     def values(self) -> Iterator[object]:
         """The value of every key that is there now, in the order of `keys` and `items`."""
-        return chain.from_iterable(map(_values, self._shards.copy()))
+        return chain.from_iterable(map(_values, self._distinct()))
 
     def __iter__(self) -> Iterator[bytes]:
         return self.keys()
@@ -351,22 +357,32 @@ class Table:
         if len(keys) * 4 < self.count:
             return {key for key in keys if self.has(key)}
         found: _Keys = set()
-        for shard in self._shards:
+        for shard in self._distinct():
             found.update(keys.intersection(shard))
         return found
 
     # Copies --------------------------------------------------------------------------------------
 
-    def _own(self, index: int) -> dict[bytes, object]:
+    def _own(self, place: int) -> dict[bytes, object]:
         """A shard that is about to be written to; a copy takes its place if it is borrowed."""
-        shard = self._shards[index]
+        shard = self._shards[place]
         borrowed = self._borrowed
-        if borrowed is not None and borrowed[index]:
-            shard = shard.copy()
-            self._shards[index] = shard
-            borrowed[index] = 0
-            self.copied += 1
+        if borrowed is not None:
+            index = place if place < len(borrowed) else place & (self._mask >> 1)
+            if borrowed[index]:
+                shard = shard.copy()
+                self._replace(index, shard)
+                borrowed[index] = 0
+                self.copied += 1
         return shard
+
+    def _replace(self, index: int, shard: dict[bytes, object]) -> None:
+        """Put a shard where another is, at all its places. They lie half a power of two apart."""
+        shards = self._shards
+        old = shards[index]
+        for place in range(index, len(shards), (self._mask + 1) >> 1 or 1):
+            if shards[place] is old:
+                shards[place] = shard
 
     def drain(self, original: Table) -> Iterator[list[tuple[bytes, object]]]:
         """The items of this copy of ``original`` (the only one), shard by shard.
@@ -374,10 +390,9 @@ class Table:
         A shard is given up, and is the original's alone, when the next is asked for. The original
         may be written to meanwhile, on another thread.
         """
-        shards = self._shards
-        for index in range(len(shards)):
-            yield list(shards[index].items())
-            shards[index] = {}
+        for index in range(len(self._shards) >> 1):
+            yield list(self._shards[index].items())
+            self._replace(index, {})
             original._keep(index)
 
     def _keep(self, index: int) -> None:
@@ -397,7 +412,7 @@ class Table:
 
     def _split(self) -> None:
         shards = self._shards
-        size = len(shards)
+        size = len(shards) >> 1
         if size > self._mask:
             self._mask = 2 * self._mask + 1
         bit = (self._mask + 1) >> 1
@@ -408,8 +423,10 @@ class Table:
                 high[key] = value
             else:
                 low[key] = value
-        shards[size - bit] = low
-        shards.append(high)
+        for place in range(size - bit, len(shards), bit):
+            shards[place] = high if place & bit else low
+        for _ in range(2):
+            shards.append(shards[len(shards) - self._mask - 1])
         if self._borrowed is not None:
             self._borrowed[size - bit] = 0
             self._borrowed.append(0)
@@ -417,32 +434,45 @@ class Table:
 
     def _merge(self) -> None:
         shards = self._shards
-        last = shards.pop()
-        half = (self._mask + 1) >> 1
-        buddy = len(shards) - half
-        shards[buddy] = {**shards[buddy], **last}
+        last = (len(shards) >> 1) - 1
+        bit = (self._mask + 1) >> 1
+        buddy = last - bit
+        both = {**shards[buddy], **shards[last]}
+        del shards[2 * last :]
+        for place in range(buddy, len(shards), bit):
+            shards[place] = both
         if self._borrowed is not None:
             self._borrowed.pop()
             self._borrowed[buddy] = 0
-        if len(shards) == half:
+        if last == bit:
             self._mask >>= 1
         self._set_thresholds()
 
     def _set_thresholds(self) -> None:
-        size = len(self._shards)
+        size = len(self._shards) >> 1
         self._grow_at = SHARD * (size + 1)
         self._shrink_at = _SPARSE * size if size > 1 else 0
 
     def check(self) -> None:
         """Verify every invariant; for tests. Raises AssertionError."""
-        size = len(self._shards)
-        assert self._mask + 1 >= size > self._mask >> 1
+        shards = self._shards
+        size = len(shards) >> 1
+        assert len(shards) == 2 * size > self._mask >= size - 1 >= self._mask >> 1
         assert (self._mask + 1) & self._mask == 0
-        assert self.count == sum(map(len, self._shards))
+        assert len(set(map(id, shards))) == size
+        for place in range(size, 2 * size):
+            assert shards[place] is shards[place - (1 << (place.bit_length() - 1))]
+        assert self.count == sum(map(len, self._distinct()))
         assert self.count <= self._grow_at
         assert self.count >= self._shrink_at
         assert self._borrowed is None or len(self._borrowed) == size
-        for index, shard in enumerate(self._shards):
+        for place, shard in enumerate(shards[: self._mask + 1]):
             for key in shard:
-                place = hash(key) & self._mask
-                assert index == (place if place < size else place & (self._mask >> 1))
+                assert shards[hash(key) & self._mask] is shard, place
+
+
+def _take_apart(shards: list[dict[bytes, object]]) -> Iterator[Collection[object]]:
+    size = len(shards) >> 1
+    while shards:
+        shard = shards.pop()
+        yield () if len(shards) >= size else shard.values()

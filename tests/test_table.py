@@ -55,6 +55,12 @@ class AsDict(RuleBasedStateMachine):
         self.model.update(dict.fromkeys(keys[:new], value))
         assert self.table.fetch([*keys, b"none"]) == sum(each in self.model for each in keys)
 
+    @rule(start=numbers, count=st.integers(0, 600), times=st.integers(1, 2))
+    def set_all(self, start: int, count: int, times: int) -> None:
+        items = [(key(number), number) for number in range(start, start + count)] * times
+        self.table.set_all([each for each, _ in items], [value for _, value in items])
+        self.model.update(items)
+
     @rule(number=numbers)
     def pop(self, number: int) -> None:
         assert self.table.pop(key(number)) == self.model.pop(key(number), None)
@@ -305,16 +311,30 @@ def test_a_copy_that_is_drained_has_what_there_was(start: int, sizes: list[int])
     assert list(copy.items()) == []
 
 
+@pytest.mark.parametrize("size", [1, 127, 129, 1000, 4096, 4097])
+def test_a_copy_that_is_being_drained_gives_the_values_that_it_still_has(size: int) -> None:
+    """`Database._spare` asks it."""
+    table = table_of(range(size))
+    copy = table.copy()
+    left = {key(number): number for number in range(size)}
+    for items in copy.drain(table):
+        assert {each: copy.get(each) for each in left} == left
+        for each, value in items:
+            assert left.pop(each) == value
+    assert not left
+    assert not any(copy.has(key(number)) for number in range(size))
+
+
 def test_room_that_was_reserved_is_filled_without_a_split() -> None:
     table = Table()
     table.reserve(10_000)
-    shards = table._shards.copy()
+    shards = table._distinct()
     for number in range(10_000):
         table.set(key(number), number)
-    assert [old is new for old, new in zip(shards, table._shards)].count(False) == 0
+    assert [old is new for old, new in zip(shards, table._distinct())].count(False) == 0
     table.check()
     table.reserve(5000)  # there is more room already: nothing happens
-    assert [old is new for old, new in zip(shards, table._shards)].count(False) == 0
+    assert [old is new for old, new in zip(shards, table._distinct())].count(False) == 0
 
 
 def test_room_can_be_reserved_for_keys_to_come() -> None:
@@ -328,10 +348,10 @@ def test_room_can_be_reserved_for_keys_to_come() -> None:
 
 def test_what_was_drained_is_not_copied_any_more() -> None:
     table = table_of(range(1000))
-    shards = table._shards.copy()
+    shards = table._distinct()
     steps = table.copy().drain(table)
     passed = [next(steps), next(steps)][0]
     table.set(passed[0][0], b"written to in place")
     rest = next(steps)
     table.set(rest[0][0], b"written to in a copy")
-    assert [old is new for old, new in zip(shards, table._shards)].count(False) == 1
+    assert [old is new for old, new in zip(shards, table._distinct())].count(False) == 1
