@@ -115,6 +115,7 @@ class Parser:
     max_buffer: int
     error: str | None
     paused: bool
+    _idle: bool  # between requests, nothing kept and nothing wrong
     _rest: bytes
     _args: list[bytes]
     _missing: int
@@ -131,6 +132,7 @@ class Parser:
         self._reset()
 
     def _reset(self) -> None:
+        self._idle = self.error is None
         self._rest = b""
         self._args = []
         self._missing = 0
@@ -141,25 +143,30 @@ class Parser:
     def feed(self, data: bytes) -> list[list[bytes]]:
         """Take the next chunk; return the requests that it completes, in order, none empty."""
         commands: list[list[bytes]] = []
-        if self.error is not None:
-            return commands
-        self.paused = False
-        try:
+        if not self._idle:
+            if self.error is not None:
+                return commands
+            self.paused = False
             if self._pieces:
                 data = self._fill(data, commands)
             elif self._rest:
                 data = self._rest + data
+        try:
             pos = 0
             if not COMPILED and self.authenticated:
                 if self._missing:
                     pos = self._parse(data, 0, commands, len(commands) + 1)
-                if not self._missing and pos < len(data) and data[pos] == STAR:
+                if not self._missing and data[pos : pos + 1] == b"*":
                     pos = _split(data, pos, commands)
+                    if self._idle and pos == len(data):
+                        return commands
             if pos < len(data):
                 pos = self._parse(data, pos, commands, -1)
             if pos == len(data) and not self._held:
                 self._rest = b""
+                self._idle = self._missing == 0
                 return commands
+            self._idle = False
             self._rest = data[pos:]
             if self.buffered() > self.max_buffer and not self.paused:
                 raise _violation("max query buffer length reached")

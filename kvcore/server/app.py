@@ -201,7 +201,7 @@ class Server:
     def _accepted(self, sock: socket.socket) -> None:
         task = self.loop.create_task(
             self.loop.connect_accepted_socket(
-                lambda: cast(asyncio.Protocol, Connection(self)), sock
+                lambda: cast("asyncio.Protocol", Connection(self)), sock
             )
         )
         self._connecting.add(task)
@@ -276,11 +276,14 @@ class Server:
         if self._failed:
             return  # what these replies promise may not be kept
         if durable is None and not self._held:
+            sent = 0
             for connection in pending:
                 session = connection.session
-                connection.send(session.take(), session.closing)
+                sent += connection.send(session.out.take(), session.closing)
+            self.engine.sent += sent
+            self.engine.writes += len(pending)
             return
-        replies = [(c, c.session.take(), c.session.closing) for c in pending]
+        replies = [(c, c.session.out.take(), c.session.closing) for c in pending]
         for connection, out, _ in replies:
             connection.hold(out)
         self._held.append((durable, replies))
@@ -307,7 +310,8 @@ class Server:
             self._held.popleft()
             for connection, out, close in replies:
                 connection.release(out)
-                connection.send(out, close)
+                self.engine.sent += connection.send(out, close)
+                self.engine.writes += 1
 
     # Time -------------------------------------------------------------------------------------
 

@@ -63,7 +63,7 @@ class Connection:
         self.over_soft_limit_since = 0.0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.transport = cast(asyncio.Transport, transport)
+        self.transport = cast("asyncio.Transport", transport)
         sock = transport.get_extra_info("socket")
         if sock is not None and sock.family in (socket.AF_INET, socket.AF_INET6):
             _tune(sock, int(self.server.config["tcp-keepalive"]))
@@ -153,28 +153,27 @@ class Connection:
         if was_stopped:
             self.server.loop.call_soon(self.proceed)
 
-    def send(self, out: list[bytes], close: bool) -> None:
-        """Write replies that may leave now, and close behind them if ``close``."""
+    def send(self, out: list[bytes], close: bool) -> int:
+        """Write replies that may leave now, and close behind them if ``close``; returns how many
+        bytes they are."""
         # Not `transport.is_closing`, which is a call for each reply: where a write has failed, and
         # `connection_lost` is on its way, the transport drops what it is given.
         if self.closed:
-            return
+            return 0
         if close:
             self.closing = True
-        size = len(out[0]) if len(out) == 1 else size_of(out)
-        server = self.server
-        engine = server.engine
-        engine.sent += size
-        engine.writes += 1
+        single = len(out) == 1
+        size = len(out[0]) if single else size_of(out)
         if self.backlog or size > BLOCK:
             self.backlog.extend(out)
             self._drain()
         elif size:
-            self.transport.write(out[0] if len(out) == 1 else b"".join(out))
-        if server.limited:
+            self.transport.write(out[0] if single else b"".join(out))
+        if self.server.limited:
             self.check_limits(time.monotonic())
         if self.closing or self.ended or self.stopped:
             self.server.loop.call_soon(self.proceed)
+        return size
 
     def _drain(self) -> None:
         """Give the transport blocks of the backlog until it has enough."""
