@@ -106,12 +106,13 @@ class Database:
         expired. No statistics."""
         value = self.entries.get(key)
         if value is not None and (self.expires.count == 0 or not self._expire_if_due(key)):
-            if type(value) is bytes or type(value) is int:
-                return value
             if isinstance(value, Value):
                 value.hot = True
                 value.origin = None
-            elif isinstance(value, Packed):
+                return value if self.frozen is None else self._spare(key, value)
+            if type(value) is bytes or type(value) is int:
+                return value
+            if isinstance(value, Packed):
                 return self._unpack(key, value)
             return value if self.frozen is None else self._spare(key, value)
         return None
@@ -197,8 +198,15 @@ class Database:
         if self.expires.count:
             self.expires.pop(key)
 
+    def set_all(self, keys: list[bytes], values: list[bytes]) -> None:
+        """`set` each of these."""
+        self.entries.set_all(keys, values)
+        if self.expires.count:
+            for key in keys:
+                self.expires.pop(key)
+
     def store(self, key: bytes, value: object) -> None:
-        """The same for any value."""
+        """`set` for any value."""
         self.set(key, value)
         if isinstance(value, Value):
             self.mark_live(key)

@@ -56,7 +56,7 @@ def sadd(ctx: Context, argv: list[bytes]) -> object:
     """Adds one or more members to a set. Creates the key if it doesn't exist."""
     db, key = ctx.db, argv[1]
     limits = ctx.keyspace.limits
-    value = find_set(db, key)
+    value = db.find(key)
     if value is None:
         if len(argv) - 2 <= MOST_PACKED:
             members = set(argv[2:])
@@ -67,6 +67,8 @@ def sadd(ctx: Context, argv: list[bytes]) -> object:
                 return len(members)
         value = Set()
         db.store(key, value)
+    elif not isinstance(value, Set):
+        raise CommandError(WRONG_TYPE)
     intset = limits.set_max_intset_entries
     entries = limits.set_max_listpack_entries
     size = limits.set_max_listpack_value

@@ -265,10 +265,10 @@ def substr(ctx: Context, argv: list[bytes]) -> object:
 def _increment(ctx: Context, key: bytes, by: int) -> int:
     db = ctx.db
     value = db.find(key)
-    if value is None:
-        total = 0
-    elif isinstance(value, int):
+    if isinstance(value, int):
         total = value
+    elif value is None:
+        total = 0
     elif isinstance(value, (bytes, bytearray)):
         parsed = parse_int(bytes(value))
         if parsed is None:
@@ -345,8 +345,7 @@ def _pairs(argv: list[bytes], name: str) -> None:
 
 def _set_all(db: Database, argv: list[bytes]) -> None:
     keys = argv[1::2]
-    for key, value in zip(keys, argv[2::2]):
-        db.set(key, value)
+    db.set_all(keys, argv[2::2])
     db.changed_all(keys, "set")
 
 
