@@ -174,7 +174,7 @@ def write_entries(
             writer.string(key)
             writer.integer(value)
         elif (form := form_of.get(type(value))) is not None:  # its record would come to the same
-            payload = cast(bytes, value)
+            payload = cast("bytes", value)
             writer.byte(form.rdb_code(payload, version))
             writer.string(key)
             form.save(payload, writer)

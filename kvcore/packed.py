@@ -27,4 +27,4 @@ class Packed(bytes):
 
 def form(name: str) -> type[Packed]:
     """A subclass for the payloads of one RDB type code."""
-    return cast(type[Packed], type(name, (Packed,), {"__slots__": ()}))
+    return cast("type[Packed]", type(name, (Packed,), {"__slots__": ()}))

@@ -61,7 +61,7 @@ class LiveView(View):
         if database.expires.count == 0:
             return zip(keys, values, repeat(-1))
         expiries = map(database.expires.get, database.entries.keys(), repeat(-1))
-        return zip(keys, values, cast(Iterator[int], expiries))
+        return zip(keys, values, cast("Iterator[int]", expiries))
 
 
 class StableView(View):
@@ -94,7 +94,7 @@ class StableView(View):
             for key, value in items:
                 if self.closed:
                     raise Killed
-                yield key, value, -1 if expiry is None else cast(int, expiry(key, -1))
+                yield key, value, -1 if expiry is None else cast("int", expiry(key, -1))
 
     def close(self) -> None:
         """Give up what was not read."""

@@ -360,7 +360,7 @@ def test_what_is_saved_of_a_value_does_not_depend_on_its_form(data: st.DataObjec
             keyspace_of(store).limits.hash_max_listpack_entries = 0
         store.execute(name, "key", *words)
         keyspace = keyspace_of(store)
-        live = keyspace.types.unpack(cast(Packed, keyspace.databases[0].peek(b"key")), b"key")
+        live = keyspace.types.unpack(cast("Packed", keyspace.databases[0].peek(b"key")), b"key")
 
         def saved(value: object) -> list[int]:
             datatype = keyspace.types.of(value)

@@ -41,7 +41,7 @@ def configure(config: Config) -> None:
             renderer,
         ],
         wrapper_class=_wrapper(str(config["loglevel"])),
-        logger_factory=structlog.PrintLoggerFactory(cast(TextIO, stream)),
+        logger_factory=structlog.PrintLoggerFactory(cast("TextIO", stream)),
         cache_logger_on_first_use=False,
     )
     config.subscribe("loglevel", lambda level: structlog.configure(wrapper_class=_wrapper(level)))

@@ -82,7 +82,7 @@ def from_file_of_known_size(data: bytes) -> Reader:
 
 
 def from_pipe(data: bytes) -> Reader:
-    return Reader(cast(BinaryIO, Dribble(data, 3)), checksum=True)
+    return Reader(cast("BinaryIO", Dribble(data, 3)), checksum=True)
 
 
 sources = pytest.mark.parametrize(
@@ -319,7 +319,7 @@ class TestSpans:
         for text in texts:
             writer.string(text)
         data = writer.getvalue()
-        for source in (data, cast(BinaryIO, Dribble(data, piece))):
+        for source in (data, cast("BinaryIO", Dribble(data, piece))):
             reader = Reader(source, checksum=True)
             assert reader.strings(len(texts)) == texts
             assert reader.at_end()
@@ -489,7 +489,7 @@ class TestWriting:
         writer.string(b"member")
         writer.double(score)
         assert reference.restore("z", 5, writer.getvalue()) == b"OK"
-        assert float(cast(bytes, reference("ZSCORE", "z", "member"))) == score
+        assert float(cast("bytes", reference("ZSCORE", "z", "member"))) == score
 
     @settings(deadline=None)
     @given(documents, st.integers(0, 12))

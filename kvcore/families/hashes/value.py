@@ -115,7 +115,7 @@ class Hash(Value):
             value = fields.get(field)
             return value if isinstance(value, bytes) else None
         if self.worn():
-            return cast(bytes | None, self._live().get(field))
+            return cast("bytes | None", self._live().get(field))
         at = listpack.find(fields, listpack.entry(field), 2)
         return None if at < 0 else listpack.item(fields, listpack.after(fields, at))
 
@@ -185,7 +185,7 @@ class Hash(Value):
 
     def pairs(self) -> Iterator[tuple[bytes, bytes]]:
         """All (field, value), one at a time; the hash must not change meanwhile."""
-        return cast(Iterator[tuple[bytes, bytes]], iter(self._all().items()))
+        return cast("Iterator[tuple[bytes, bytes]]", iter(self._all().items()))
 
     def scan(self, cursor: int) -> tuple[int, list[tuple[bytes, bytes]]]:
         """One step of a scan: the next cursor (0 when done) and some (field, value).
@@ -195,7 +195,7 @@ class Hash(Value):
         fields = self._all()
         if isinstance(fields, Table):
             following, found = fields.scan_items(cursor)
-            return following, cast(list[tuple[bytes, bytes]], found)
+            return following, cast("list[tuple[bytes, bytes]]", found)
         return 0, list(fields.items())
 
     def random_field(self) -> bytes:

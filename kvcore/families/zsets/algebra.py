@@ -75,7 +75,7 @@ class Source:
             raise CommandError(WRONG_TYPE)
         self.elements = datatype.elements(value)
         self.size = len(self.elements)
-        self.members = cast(Members, value)
+        self.members = cast("Members", value)
 
     def score(self, member: bytes) -> float | None:
         if self.zset is not None:

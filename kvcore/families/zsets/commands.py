@@ -70,7 +70,9 @@ def _add(ctx: Context, argv: list[bytes], options: int) -> object:
         raise CommandError(SYNTAX)
     if options:
         _check_options(options, size - first)
-    scores = [number(argv[i]) for i in range(first, size, 2)]
+    scores = []
+    for at in range(first, size, 2):
+        scores.append(number(argv[at]))
     db, key = ctx.db, argv[1]
     limits = ctx.keyspace.limits
     zset = db.find(key)

@@ -178,7 +178,7 @@ class ZSet(Value):
                 at = listpack.find(entries, listpack.entry(member), 2)
                 return None if at < 0 else _score(entries, listpack.after(entries, at))
             self._live()
-        return cast(float | None, self._scores.get(member))
+        return cast("float | None", self._scores.get(member))
 
     def dismantle(self) -> Iterator[None] | None:
         scores = self._scores
@@ -210,7 +210,7 @@ class ZSet(Value):
                 return self._add_entry(entries, member, new)
             self._live()
         scores = self._scores
-        old = cast(float | None, scores.get(member))
+        old: float | None = scores.get(member)  # type: ignore[assignment]  # of a Table
         if old is not None and old == new:
             return UNCHANGED
         if self.encoding is LISTPACK:
@@ -243,7 +243,7 @@ class ZSet(Value):
                 self._size -= 1
                 return True
             self._live()
-        score = cast(float | None, self._scores.pop(member, None))
+        score = cast("float | None", self._scores.pop(member, None))
         if score is None:
             return False
         self._tree.take(score, member)
@@ -372,7 +372,7 @@ class ZSet(Value):
         scores = self._scores  # of a payload: no members, but those of `items`
         if isinstance(scores, Table):
             following, found = scores.scan_items(cursor)
-            return following, cast(list[tuple[bytes, float]], found)
+            return following, cast("list[tuple[bytes, float]]", found)
         return 0, list(self.items())
 
     def random_member(self) -> bytes:

@@ -230,7 +230,7 @@ def test_a_key_that_is_there_twice_is_refused_where_it_ends(place: int, pieces: 
     pairs[place] = pair(b"key:0", b"2")
     data = HEADER + b"".join(pairs) + END
     loader = EngineLoader(Engine(keyspace()))
-    source = cast(BinaryIO, Dribble(data)) if pieces else data
+    source = cast("BinaryIO", Dribble(data)) if pieces else data
     contents = format.Contents()
     with pytest.raises(CorruptData) as error:
         format.read(Reader(source, path="dump.rdb"), loader, contents=contents)

@@ -206,7 +206,7 @@ def read_preamble(
             # It was durable before a manifest named it, so no crash has emptied it.
             raise CorruptData(f"no RDB file: it starts with {head!r}", path=path, offset=0)
         return None
-    reader = Reader(cast(BinaryIO, source), path=path, size=source.size, checksum=checksum)
+    reader = Reader(cast("BinaryIO", source), path=path, size=source.size, checksum=checksum)
     contents = format.read(reader, loader, checksum=checksum, keep_expired=True, contents=contents)
     source.seek(reader.offset)
     return contents

@@ -37,7 +37,7 @@ class HybridPersistence(Persistence):
         super().__init__(host)
         refusals: list[str | None] = [None, None]
         # Redis tells of a failed snapshot first.
-        self._hosts = [cast(Host, SharedHost(host, refusals, place)) for place in (0, 1)]
+        self._hosts = [cast("Host", SharedHost(host, refusals, place)) for place in (0, 1)]
         self._rdb = RdbPersistence(self._hosts[0], beside_log=True)
         self._aof = AofPersistence(self._hosts[1])
         self._log_is_due = False

@@ -249,7 +249,7 @@ class Metered:
 
 def source(file: BinaryIO, size: int, loader: Loader) -> BinaryIO:
     """``file`` for a `Reader`, reporting every megabyte to ``loader.progress``."""
-    return cast(BinaryIO, Metered(file, size, loader))
+    return cast("BinaryIO", Metered(file, size, loader))
 
 
 def read(
