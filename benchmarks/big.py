@@ -17,6 +17,7 @@ from servers import (
     BenchServer,
     Load,
     Pair,
+    apart,
     both,
     compare,
     converse,
@@ -88,7 +89,7 @@ def transactions(
 def run(effort: Effort) -> Part:
     results: dict[tuple[str, int], Pair] = {}
     rounds = effort.pick(3, 5)
-    with both(*PLAIN) as (theirs, ours):
+    with both(*PLAIN) as (theirs, ours), apart(theirs, ours):
         for server in (theirs, ours):
             fill(server, data())
         for name, (arguments, requests) in TESTS.items():

@@ -24,6 +24,7 @@ from servers import (
     BenchServer,
     Load,
     Pair,
+    apart,
     both,
     burst,
     compare,
@@ -69,7 +70,7 @@ def curve(commands: dict[str, tuple[str, ...]], sizes: list[int], effort: Effort
     results: Curve = {name: {} for name in commands}
     make = keys if "GET" in commands else members
     requests = effort.pick(60_000, 300_000)
-    with both(*PLAIN) as (theirs, ours):
+    with both(*PLAIN) as (theirs, ours), apart(theirs, ours):
         connecting = {s.name: cost_of_connecting(s, CLIENTS) for s in (theirs, ours)}
         before = 0
         for size in sizes:

@@ -9,6 +9,7 @@ settings besides the first two with fewer tests. Connecting is measured apart an
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from itertools import product
 from typing import NamedTuple
 
@@ -19,6 +20,7 @@ from servers import (
     Load,
     Pair,
     Spent,
+    apart,
     both,
     cost_of_connecting,
     fill,
@@ -106,7 +108,10 @@ def measure_setting(setting: Setting, effort: Effort) -> dict[str, Result]:
     if effort.quick and setting not in HEADLINE:
         tests = FEWER if setting.clients > 100 else FEW
     results = {}
-    with both(*PERSISTENCE[setting.persistence]) as (theirs, ours):
+    with ExitStack() as stack:
+        theirs, ours = stack.enter_context(both(*PERSISTENCE[setting.persistence]))
+        if setting.persistence != "always":  # whose fsyncs may run beside the requests
+            stack.enter_context(apart(theirs, ours))
         connecting = {
             server.name: cost_of_connecting(server, setting.clients) for server in (theirs, ours)
         }

@@ -20,6 +20,7 @@ from servers import (
     BenchServer,
     Load,
     Pair,
+    apart,
     both,
     cost_of_connecting,
     fill,
@@ -66,7 +67,7 @@ def collections() -> Iterator[Argv]:
 def measure(effort: Effort) -> dict[str, list[Pair]]:
     """For each test its cost with each pipeline."""
     results: dict[str, list[Pair]] = {}
-    with both(*PLAIN) as (theirs, ours):
+    with both(*PLAIN) as (theirs, ours), apart(theirs, ours):
         connecting = {server.name: cost_of_connecting(server, 50) for server in (theirs, ours)}
         for server in (theirs, ours):
             fill(server, collections())
