@@ -34,7 +34,7 @@ from collections.abc import Collection, Iterator
 from contextlib import suppress
 from itertools import chain, islice
 from random import random as fraction
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from mypy_extensions import i64
@@ -192,7 +192,7 @@ class Table:
             self._split()
         return True
 
-    def set_all(self, keys: list[bytes], values: list[bytes]) -> None:
+    def set_all(self, keys: list[bytes], values: list[Any]) -> None:
         """`set` each of these keys to its value, in turn."""
         shards = self._shards
         place: i64
