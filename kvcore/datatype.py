@@ -130,10 +130,20 @@ class Value:
         self.spared += 1
         return self.spared > PATIENCE
 
+    def fetch(self, commands: list[list[bytes]]) -> None:
+        """Look for the members that these requests name, if the value has so many that they lie
+        anywhere in memory (see `Table.fetch`). The first is for this value."""
+
     def dismantle(self) -> Iterator[None] | None:
         """Take a large value apart, of which nobody has any part but this object: each step frees
         some elements. None if it is small. (See kvcore.freeing.)"""
         return None
+
+
+def named(commands: list[list[bytes]], at: int) -> list[bytes]:
+    """What stands at a place in those requests that are for the same key as the first."""
+    key = commands[0][1]
+    return [argv[at] for argv in commands if len(argv) > 2 and argv[1] == key]
 
 
 class DataType:

@@ -26,20 +26,20 @@ from kvcore.command import (
     has_arity,
     wrong_arity,
 )
+from kvcore.datatype import Value
 from kvcore.engine import Engine
 from kvcore.errors import CommandError
 from kvcore.keyspace import Database, Watcher
 from kvcore.reply import QUEUED, Later
 from kvcore.resp import COMPILED, Parser, encode2, encode3
+from kvcore.table import LARGE
 
 NOAUTH: Final = "NOAUTH Authentication required."
 IS_LOADING: Final = "LOADING Redis is loading the dataset in memory"
 NOT_IN_MULTI: Final = "ERR Command not allowed inside a transaction"
 # After so much of replies a client's further commands wait until that has left.
 FULL: Final = 4 << 20 if COMPILED else 8192  # what ``len`` of an `Output` says
-# So many requests at once look for their keys together where no processor's cache holds the table.
-MANY: Final = 8
-LARGE: Final = 100_000
+MANY: Final = 8  # requests at once, for which `Session._fetch` is worth its while
 # What a web browser sends first that is made to talk to us (cross protocol scripting).
 CROSS_PROTOCOL: Final = (b"post", b"host:")
 
@@ -172,9 +172,8 @@ class Session(Context):
         table = engine.table
         observed = bool(engine.before)
         engine.processed += len(commands)
-        if COMPILED and len(commands) >= MANY and self.db.entries.count >= LARGE:
-            # One by one, each would wait for the memory of its key. This changes nothing.
-            self.db.entries.fetch([argv[1] for argv in commands if len(argv) > 1])
+        if COMPILED and len(commands) >= MANY:
+            self._fetch(commands)
         for argv in commands:
             begin = out.length() if COMPILED else len(out)
             if begin > FULL:
@@ -215,6 +214,17 @@ class Session(Context):
                     self._block(reply, commands, argv)
                     return
                 encode2(engine.bug(argv, error), out)  # what a handler returned is no reply
+
+    def _fetch(self, commands: list[list[bytes]]) -> None:
+        """Look for the keys of these commands together, and for the members that they name of a
+        large collection; one by one, each would wait for its memory. Changes nothing."""
+        entries = self.db.entries
+        if entries.count >= LARGE:
+            entries.fetch([argv[1] for argv in commands if len(argv) > 1])
+        if len(commands[0]) > 2:
+            value = entries.get(commands[0][1])
+            if isinstance(value, Value):
+                value.fetch(commands)
 
     def _block(self, reply: Later, commands: list[list[bytes]], argv: list[bytes]) -> None:
         """The client waits for this reply to ``argv``, and what it sent behind it waits as well."""

@@ -43,6 +43,9 @@ SHARD: Final = 64  # keys per shard, on average, above which one more shard is m
 _SPARSE: Final = 48  # and below which one is given up; the gap keeps them from taking turns
 
 
+LARGE: Final = 100_000
+"""Keys from which no processor's cache holds a table, and `Table.fetch` pays off."""
+
 _Keys = set[bytes]  # inside the class, `set` names its method
 
 
@@ -238,7 +241,7 @@ class Table:
         found = 0
         shards = self._shards_of(keys)
         for place in range(len(keys)):
-            if keys[place] in shards[place]:
+            if shards[place].get(keys[place], self) is not self:  # which reads the value as well
                 found += 1
         return found
 

@@ -15,8 +15,8 @@ from typing import Final, cast
 
 from kvcore.codec import listpack
 from kvcore.codec.rdb import plain_string, skip_length
-from kvcore.datatype import MOST_BYTES, MOST_PACKED, Value
-from kvcore.table import Table
+from kvcore.datatype import MOST_BYTES, MOST_PACKED, Value, named
+from kvcore.table import LARGE, Table
 
 LISTPACK: Final = "listpack"
 HASHTABLE: Final = "hashtable"
@@ -159,6 +159,11 @@ class Hash(Value):
         self._fields = fields[:at] + fields[end:]
         self._size -= 1
         return True
+
+    def fetch(self, commands: list[list[bytes]]) -> None:
+        fields = self._fields
+        if isinstance(fields, Table) and fields.count >= LARGE:
+            fields.fetch(named(commands, 2))
 
     def dismantle(self) -> Iterator[None] | None:
         fields = self._fields

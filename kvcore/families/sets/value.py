@@ -17,8 +17,8 @@ from typing import Final
 from kvcore.codec import intset, listpack
 from kvcore.codec.numbers import parse_int
 from kvcore.codec.rdb import plain_string, skip_length
-from kvcore.datatype import MOST_BYTES, MOST_PACKED, Limits, Value
-from kvcore.table import Table
+from kvcore.datatype import MOST_BYTES, MOST_PACKED, Limits, Value, named
+from kvcore.table import LARGE, Table
 
 INTSET: Final = "intset"
 LISTPACK: Final = "listpack"
@@ -211,6 +211,11 @@ class Set(Value):
         if isinstance(mine, Table):
             return mine.common(members)
         return members & mine
+
+    def fetch(self, commands: list[list[bytes]]) -> None:
+        members = self._members
+        if isinstance(members, Table) and members.count >= LARGE:
+            members.fetch(named(commands, -1))
 
     def dismantle(self) -> Iterator[None] | None:
         members = self._members

@@ -47,36 +47,37 @@ else:
 _MAX: Final = 128  # entries or children of a node; ranks are counted through them one by one
 _MIN: Final = 32  # except of the root
 _BUILT: Final = 96  # of a node built at once: room to grow
+_STRIDE: Final = 8  # scores in a line of the processor's cache
 _FEW: Final = 4  # equal scores, that are looked at one by one
 
 
 def _right(scores: vec[float], score: float) -> i64:
-    """How many of these are not above the score."""
+    """How many of these are not above the score.
+
+    Compiled, by a look at each eighth and then at eight: a bisection reads fewer of them, but has
+    to wait for each before it knows the next, where these come from memory all at once.
+    """
     if COMPILED or TYPE_CHECKING:
-        low: i64 = 0
-        high: i64 = len(scores)
-        while low < high:
-            middle = (low + high) >> 1
-            if score < scores[middle]:
-                high = middle
-            else:
-                low = middle + 1
-        return low
+        index: i64 = 0
+        size: i64 = len(scores)
+        while index + _STRIDE < size and scores[index + _STRIDE] <= score:
+            index += _STRIDE
+        while index < size and scores[index] <= score:
+            index += 1
+        return index
     return bisect_right(scores, score)
 
 
 def _left(scores: vec[float], score: float) -> i64:
-    """How many of these are below the score."""
+    """How many of these are below the score; as `_right`."""
     if COMPILED or TYPE_CHECKING:
-        low: i64 = 0
-        high: i64 = len(scores)
-        while low < high:
-            middle = (low + high) >> 1
-            if scores[middle] < score:
-                low = middle + 1
-            else:
-                high = middle
-        return low
+        index: i64 = 0
+        size: i64 = len(scores)
+        while index + _STRIDE < size and scores[index + _STRIDE] < score:
+            index += _STRIDE
+        while index < size and scores[index] < score:
+            index += 1
+        return index
     return bisect_left(scores, score)
 
 

@@ -18,9 +18,9 @@ from typing import Final, cast
 
 from kvcore.codec import listpack
 from kvcore.codec.rdb import plain_string, skip_length
-from kvcore.datatype import MOST_BYTES, MOST_PACKED, Value
+from kvcore.datatype import MOST_BYTES, MOST_PACKED, Value, named
 from kvcore.families.zsets.tree import Tree, free
-from kvcore.table import Table
+from kvcore.table import LARGE, Table
 
 LISTPACK: Final = "listpack"
 SKIPLIST: Final = "skiplist"
@@ -179,6 +179,11 @@ class ZSet(Value):
                 return None if at < 0 else _score(entries, listpack.after(entries, at))
             self._live()
         return cast("float | None", self._scores.get(member))
+
+    def fetch(self, commands: list[list[bytes]]) -> None:
+        scores = self._scores
+        if isinstance(scores, Table) and scores.count >= LARGE:
+            scores.fetch(named(commands, -1))
 
     def dismantle(self) -> Iterator[None] | None:
         scores = self._scores
