@@ -109,10 +109,9 @@ class Database:
             if isinstance(value, Value):
                 value.hot = True
                 value.origin = None
-                return value if self.frozen is None else self._spare(key, value)
-            if type(value) is bytes or type(value) is int:
+            elif type(value) is bytes or type(value) is int:
                 return value
-            if isinstance(value, Packed):
+            elif isinstance(value, Packed):
                 return self._unpack(key, value)
             return value if self.frozen is None else self._spare(key, value)
         return None

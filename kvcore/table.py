@@ -42,7 +42,6 @@ if TYPE_CHECKING:
 SHARD: Final = 64  # keys per shard, on average, above which one more shard is made
 _SPARSE: Final = 48  # and below which one is given up; the gap keeps them from taking turns
 
-
 LARGE: Final = 100_000
 """Keys from which no processor's cache holds a table, and `Table.fetch` pays off."""
 

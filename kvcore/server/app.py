@@ -276,12 +276,9 @@ class Server:
         if self._failed:
             return  # what these replies promise may not be kept
         if durable is None and not self._held:
-            sent = 0
             for connection in pending:
                 session = connection.session
-                sent += connection.send(session.out.take(), session.closing)
-            self.engine.sent += sent
-            self.engine.writes += len(pending)
+                connection.send(session.out.take(), session.closing)
             return
         replies = [(c, c.session.out.take(), c.session.closing) for c in pending]
         for connection, out, _ in replies:
@@ -310,8 +307,7 @@ class Server:
             self._held.popleft()
             for connection, out, close in replies:
                 connection.release(out)
-                self.engine.sent += connection.send(out, close)
-                self.engine.writes += 1
+                connection.send(out, close)
 
     # Time -------------------------------------------------------------------------------------
 

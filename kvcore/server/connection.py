@@ -153,27 +153,29 @@ class Connection:
         if was_stopped:
             self.server.loop.call_soon(self.proceed)
 
-    def send(self, out: list[bytes], close: bool) -> int:
-        """Write replies that may leave now, and close behind them if ``close``; returns how many
-        bytes they are."""
+    def send(self, out: list[bytes], close: bool) -> None:
+        """Write replies that may leave now, and close behind them if ``close``."""
         # Not `transport.is_closing`, which is a call for each reply: where a write has failed, and
         # `connection_lost` is on its way, the transport drops what it is given.
         if self.closed:
-            return 0
+            return
         if close:
             self.closing = True
         single = len(out) == 1
         size = len(out[0]) if single else size_of(out)
+        server = self.server
+        engine = server.engine
+        engine.sent += size
+        engine.writes += 1
         if self.backlog or size > BLOCK:
             self.backlog.extend(out)
             self._drain()
         elif size:
             self.transport.write(out[0] if single else b"".join(out))
-        if self.server.limited:
+        if server.limited:
             self.check_limits(time.monotonic())
         if self.closing or self.ended or self.stopped:
-            self.server.loop.call_soon(self.proceed)
-        return size
+            server.loop.call_soon(self.proceed)
 
     def _drain(self) -> None:
         """Give the transport blocks of the backlog until it has enough."""
